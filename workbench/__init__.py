@@ -1,0 +1,55 @@
+"""Find the smallest question-answering setup that is provably still good enough.
+
+Everything the command line and the app can do is a function of this module; each name is loaded when it is first used,
+so that ``import workbench`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import Any
+
+# OpenMP threads that spin while they wait charge the neighbours' time to us; this must stand before any OpenMP library loads.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Answer": "records",
+    "Comparison": "comparison",
+    "Configuration": "records",
+    "Corpus": "records",
+    "EvalSet": "records",
+    "Experiment": "specification",
+    "Recommendation": "recommendation",
+    "Store": "store",
+    "WorkbenchError": "errors",
+    "answers": "reports",
+    "ask": "setup",
+    "check": "doctor",
+    "compare": "reports",
+    "export": "exports",
+    "load_corpus": "library",
+    "load_evalset": "library",
+    "load_setup": "setup",
+    "models": "doctor",
+    "plugins": "registry",
+    "read_experiment": "specification",
+    "recommend": "reports",
+    "run": "experiment",
+    "runs": "reports",
+    "stop": "reports",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'workbench' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"workbench.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,226 @@
+"""What a run's answers come to, configuration by configuration: scores with intervals, tokens, seconds, joules, failures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from workbench.ledger import add, price, scale, spent, standalone, standalone_cost
+from workbench.pareto import frontier
+from workbench.records import Answer, Coefficients, Configuration, Energy, OneOff, Question, Reading, ScoredAnswer, Trial
+from workbench.specification import Goal
+from workbench.stats import Array, Interval, interval
+
+CORRECT_FROM = 0.5  # an answer counts as correct from this value of the deciding metric on
+COSTS = ("joules", "tokens", "seconds")
+
+_ENOUGH_UNDISTURBED = 10  # answers; below that, latency is shown over all of them and marked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """Percentiles of standalone seconds per answer. ``disturbed``: other processes were busy, and too few answers were spared."""
+
+    p50: float
+    p95: float
+    disturbed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """One configuration's figures. Means are per answer; ``None`` is not measured. ``failures`` counts by code."""
+
+    configuration: Configuration
+    state: str
+    reason: str
+    answers: int
+    scores: dict[str, Interval | None]
+    tokens_in: float | None
+    tokens_out: float | None
+    seconds: Latency | None
+    joules: Energy | None
+    joules_per_correct: float | None
+    correct: int
+    failures: dict[str, int]
+    rebuilt: int
+    frontier: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matrix:
+    """Per-question values: ``scores[metric]`` and ``costs[unit]`` of shape (configurations, questions), NaN where absent."""
+
+    configurations: tuple[Configuration, ...]
+    questions: tuple[Question, ...]
+    scores: dict[str, Array]
+    costs: dict[str, Array]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What the run itself took. ``one_off`` maps work to its reading; joules are ``None`` where any part was not measured."""
+
+    answers: int
+    answering: Energy | None
+    one_offs: dict[str, Reading]
+    one_off_joules: Energy | None
+    one_off_per_answer: Energy | None
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Everything the tables, charts and the recommendation are made from."""
+
+    run: str
+    state: str
+    goal: Goal
+    environment: dict[str, Any]
+    figures: tuple[Figures, ...]
+    matrix: Matrix
+    spent: Spent
+
+    def of(self, configuration: str) -> Figures:
+        """The figures of a configuration by its id."""
+        return next(each for each in self.figures if each.configuration.id == configuration)
+
+
+def compare_answers(
+    *,
+    run: str,
+    state: str,
+    goal: Goal,
+    environment: dict[str, Any],
+    trials: Sequence[Trial],
+    questions: Sequence[Question],
+    answers: Iterable[ScoredAnswer],
+    one_offs: Sequence[OneOff],
+    metrics: Sequence[str],
+) -> Comparison:
+    """Add up a run. Intervals resample questions; repeats of a question are averaged first."""
+    coefficients = Coefficients(**environment["coefficients"])
+    by_configuration: dict[str, list[ScoredAnswer]] = {trial.configuration.id: [] for trial in trials}
+    for scored in answers:
+        by_configuration[scored.answer.configuration].append(scored)
+    matrix = _matrix(trials, questions, by_configuration, metrics, coefficients)
+    figures = [
+        _figures(row, trial, by_configuration[trial.configuration.id], matrix, goal, coefficients) for row, trial in enumerate(trials)
+    ]
+    quality = [_known_mean(matrix.scores[goal.metric][row]) for row in range(len(figures))]
+    cost = [_known_mean(matrix.costs[goal.minimise][row]) for row in range(len(figures))]
+    on = frontier(list(zip(quality, cost, strict=True)))
+    return Comparison(
+        run=run,
+        state=state,
+        goal=goal,
+        environment=environment,
+        figures=tuple(replace(each, frontier=flag) for each, flag in zip(figures, on, strict=True)),
+        matrix=matrix,
+        spent=_spent([scored.answer for each in by_configuration.values() for scored in each], one_offs, coefficients),
+    )
+
+
+def _matrix(
+    trials: Sequence[Trial],
+    questions: Sequence[Question],
+    by_configuration: dict[str, list[ScoredAnswer]],
+    metrics: Sequence[str],
+    coefficients: Coefficients,
+) -> Matrix:
+    column = {question.id: number for number, question in enumerate(questions)}
+    shape = (len(trials), len(questions))
+    sums = {name: np.zeros(shape) for name in (*metrics, *COSTS)}
+    counts = np.zeros(shape)
+    for row, trial in enumerate(trials):
+        for scored in by_configuration[trial.configuration.id]:
+            at = row, column[scored.answer.question]
+            counts[at] += 1
+            values = {score.metric: score.value for score in scored.scores}
+            for metric in metrics:
+                value = values.get(metric)
+                sums[metric][at] += np.nan if value is None else value
+            infrastructure = scored.answer.failure is not None and scored.answer.failure.kind == "infrastructure"
+            for unit in COSTS:
+                cost = None if infrastructure else standalone_cost(scored.answer, unit, coefficients)
+                sums[unit][at] += np.nan if cost is None else cost
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = {name: total / counts for name, total in sums.items()}
+    return Matrix(
+        configurations=tuple(trial.configuration for trial in trials),
+        questions=tuple(questions),
+        scores={metric: means[metric] for metric in metrics},
+        costs={unit: means[unit] for unit in COSTS},
+    )
+
+
+def _figures(
+    row: int, trial: Trial, scored: list[ScoredAnswer], matrix: Matrix, goal: Goal, coefficients: Coefficients
+) -> Figures:
+    answers = [each.answer for each in scored]
+    answered = [answer for answer in answers if answer.failure is None or answer.failure.kind == "model"]
+    readings = [standalone(answer.ledger) for answer in answered if answer.ledger.stages]
+    joules = _mean_energy(readings, coefficients)
+    correct = sum(
+        1 for each in scored for score in each.scores if score.metric == goal.metric and score.value is not None and score.value >= CORRECT_FROM
+    )
+    return Figures(
+        configuration=trial.configuration,
+        state=trial.state,
+        reason=trial.reason,
+        answers=len(answers),
+        scores={metric: interval(values[row], goal.confidence) for metric, values in matrix.scores.items()},
+        tokens_in=_mean_or_none([reading.tokens_in for reading in readings]),
+        tokens_out=_mean_or_none([reading.tokens_out for reading in readings]),
+        seconds=_latency(answered),
+        joules=joules,
+        joules_per_correct=None if joules is None or not correct else joules.central * len(readings) / correct,
+        correct=correct,
+        failures=dict(Counter(answer.failure.code for answer in answers if answer.failure is not None)),
+        rebuilt=sum(1 for answer in answers if answer.reused),
+    )
+
+
+def _latency(answers: Sequence[Answer]) -> Latency | None:
+    undisturbed = [answer for answer in answers if answer.undisturbed]
+    used = undisturbed if len(undisturbed) >= _ENOUGH_UNDISTURBED else answers
+    seconds = [standalone(answer.ledger).seconds for answer in used if answer.ledger.stages]
+    if not seconds:
+        return None
+    p50, p95 = np.quantile(seconds, [0.5, 0.95])
+    return Latency(p50=float(p50), p95=float(p95), disturbed=used is answers and len(undisturbed) < len(answers))
+
+
+def _mean_energy(readings: Sequence[Reading], coefficients: Coefficients) -> Energy | None:
+    return price(scale(add(readings), 1 / len(readings)), coefficients) if readings else None
+
+
+def _mean_or_none(values: Sequence[int | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None
+
+
+def _known_mean(values: Array) -> float | None:
+    kept = values[~np.isnan(values)]
+    return float(kept.mean()) if len(kept) else None
+
+
+def _spent(answers: Sequence[Answer], one_offs: Sequence[OneOff], coefficients: Coefficients) -> Spent:
+    readings = [spent(answer.ledger) for answer in answers if answer.ledger.stages]
+    total = add(readings) if readings else None
+    works: dict[str, list[Reading]] = {}
+    for work in one_offs:
+        works.setdefault(work.work, []).append(work.reading)
+    by_work = {work: add(parts) for work, parts in works.items()}
+    one_off = add(list(by_work.values())) if by_work else None
+    return Spent(
+        answers=len(answers),
+        answering=None if total is None else price(total, coefficients),
+        one_offs=by_work,
+        one_off_joules=None if one_off is None else price(one_off, coefficients),
+        one_off_per_answer=None if one_off is None or not answers else price(scale(one_off, 1 / len(answers)), coefficients),
+        tokens=0 if total is None else (total.tokens_in or 0) + (total.tokens_out or 0),
+    )

@@ -1,0 +1,135 @@
+"""What an extender implements: one file in the matching folder offering ``build(...)``.
+
+The keyword-only signature of ``build`` is the plugin's parameter schema; the first line of its docstring is its description.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from workbench.records import (
+    Answer,
+    Chunk,
+    Completion,
+    Configuration,
+    Decoding,
+    Document,
+    Passage,
+    Prompt,
+    Question,
+    Reading,
+    Score,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """What a model's file tells before the model is loaded, by an optional ``facts(...)`` beside ``build(...)``."""
+
+    accepts: frozenset[str]
+    style: Literal["chat", "text"]
+    runs_here: bool
+    digest: str
+
+
+class Model(Protocol):
+    """Turns a prompt into a completion; raises ``ModelFailure`` or ``InfrastructureFailure``, nothing else."""
+
+    accepts: frozenset[str]
+    """The decoding settings that reach it, by the field names of ``Decoding``."""
+    style: Literal["chat", "text"]
+    """``chat`` models take messages, ``text`` models (base models) continue raw text."""
+    runs_here: bool
+    """Whether its work is done by this process, so that the process's CPU clock sees it."""
+    digest: str
+    """Identifies weights and engine build; answers of different digests are never mixed."""
+
+    def generate(self, prompt: Prompt, decoding: Decoding) -> Completion: ...
+    def stream(self, prompt: Prompt, decoding: Decoding) -> Iterator[str | Completion]: ...
+    def count_tokens(self, text: str) -> int: ...
+    def close(self) -> None: ...
+
+
+class Chunker(Protocol):
+    """Cuts a document into chunks with exact offsets: ``document.text[start:end] == chunk.text``."""
+
+    def split(self, document: Document) -> Sequence[Chunk]: ...
+
+
+class Embedder(Protocol):
+    """Turns texts into an array of shape (texts, dimensions), float32, each row of unit length."""
+
+    digest: str
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """What a retriever is built from: ``build(sources, *, parameters)``.
+
+    ``folder`` is an empty folder for this index or one that the same plugin filled before (look for its own files);
+    ``None`` keeps the index in memory. ``embedder`` and ``retriever`` build on demand, shared with whoever else asks.
+    """
+
+    chunks: Sequence[Chunk]
+    index: str
+    folder: Path | None
+    embedder: Callable[[], Embedder]
+    retriever: Callable[[str], Retriever]
+
+
+class Retriever(Protocol):
+    """Ranks passages for a question, best first, at most ``depth`` of them."""
+
+    def search(self, question: str) -> Sequence[Passage]: ...
+
+
+class Metric(Protocol):
+    """Scores one answer from 0 to 1; ``None`` with a reason where the metric does not apply."""
+
+    name: str
+    judges: Literal["answer", "retrieval"]
+    """What it looks at: a model's failure scores 0 in metrics of answers and changes nothing in metrics of retrieval."""
+
+    def score(self, question: Question, answer: Answer) -> Score: ...
+
+
+class Meter(Protocol):
+    """Observes a window of work. ``stop`` returns ``None`` where nothing could be observed."""
+
+    name: str
+
+    def start(self) -> Any: ...
+    def stop(self, mark: Any) -> Reading | None: ...
+
+
+class Strategy(Protocol):
+    """Chooses what to ask next from what is stored: same answers, same decision.
+
+    ``scores`` and ``costs`` have shape (configurations, questions) with NaN where nothing is stored; ``answered`` is
+    true where an answer of any kind is. Returns the cells (configuration index, question index) of the next round, in
+    the order they are to run; empty when there is nothing more to ask.
+    """
+
+    def propose(
+        self,
+        configurations: Sequence[Configuration],
+        answered: NDArray[np.bool_],
+        scores: NDArray[np.float64],
+        costs: NDArray[np.float64],
+        seed: int,
+    ) -> Sequence[tuple[int, int]]: ...
+
+
+class Executor(Protocol):
+    """Runs tasks on workers and yields their answers as they come."""
+
+    def run(self, work: Callable[[Any], Answer], tasks: Iterable[Any], concurrency: int) -> Iterator[Answer]: ...

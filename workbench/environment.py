@@ -1,0 +1,63 @@
+"""What a run's figures depend on besides its experiment: machine, packages, meter, coefficients, data."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import psutil
+
+import workbench
+from workbench.coefficients import coefficients, processor
+from workbench.records import Corpus, EvalSet
+
+_PACKAGES = ("numpy", "bm25s", "bpe-openai", "xllamacpp", "sentence-transformers", "torch", "faiss-cpu", "langchain", "sqlalchemy")
+_MUST_NOT_CHANGE = {
+    "corpus": "the corpus",
+    "evalset": "the eval set",
+    "processor": "the machine's processor",
+    "vcpus": "the machine's vCPUs",
+    "meter": "the meter",
+}
+
+
+def environment(corpus: Corpus, evalset: EvalSet, meter: str) -> dict[str, Any]:
+    """The environment of a run, as it is stored with it."""
+    here = processor()
+    return {
+        "workbench": workbench.__version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": here.brand,
+        "vcpus": here.vcpus,
+        "virtual": here.virtual,
+        "memory_bytes": psutil.virtual_memory().total,
+        "packages": {name: found for name in _PACKAGES if (found := _version(name))},
+        "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY", ""),
+        "meter": meter,
+        "coefficients": asdict(coefficients(here)),
+        "corpus": {"name": corpus.name, "digest": corpus.digest, "documents": len(corpus.documents)},
+        "evalset": {"name": evalset.name, "digest": evalset.digest, "questions": len(evalset.questions)},
+    }
+
+
+def changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What differs between two environments although one run must not mix it, in words."""
+    found = []
+    for key, what in _MUST_NOT_CHANGE.items():
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            old, new = old.get("digest"), new.get("digest")
+        if old != new:
+            found.append(f"{what} changed ({old} → {new})")
+    return found
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

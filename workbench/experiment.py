@@ -1,0 +1,458 @@
+"""The run loop: propose a round → run → score → store; resumable, because every decision is a function of what is stored."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench import registry
+from workbench.contracts import Executor, Meter, Metric, Strategy
+from workbench.environment import changes, environment
+from workbench.errors import InputError, NotComparable, Stopped
+from workbench.ledger import add, price, spent, standalone_cost
+from workbench.library import load_corpus, load_evalset
+from workbench.pipeline import Pipeline, Task
+from workbench.records import (
+    Answer,
+    Coefficients,
+    Configuration,
+    EvalSet,
+    OneOff,
+    Question,
+    Reading,
+    Score,
+    ScoredAnswer,
+    as_json,
+)
+from workbench.space import Points, points
+from workbench.specification import Experiment, read_experiment
+from workbench.store import RunRecord, Store
+from workbench.weights import cache_folder
+
+_FLUSH_SECONDS = 0.2
+_FLUSH_ANSWERS = 500
+_FAILURES_IN_A_ROW = 10  # identical infrastructure failures that stop a trial
+_REQUEST_SECONDS = 0.5  # how often the store is asked whether somebody wants the run to stop
+
+HARNESS = "harness"  # the one-off work that is the run loop's own
+
+_Key = tuple[str, str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where a run stands; ``done`` counts stored answers only."""
+
+    done: int
+    total: int
+    configuration: str
+    joules: float | None
+    tokens: int
+    failures: int
+    doing: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a call to ``run`` ended."""
+
+    run: str
+    answers: int
+    total: int
+    points: Points
+    stopped: str = ""
+
+
+def run(
+    experiment: Experiment | Mapping[str, Any] | str | Path,
+    *,
+    store: Store | None = None,
+    name: str | None = None,
+    fresh: bool = False,
+    retry_failed: bool = False,
+    progress: Callable[[Progress], None] = lambda progress: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """Run an experiment, or continue the run of that name; returns when nothing is left to ask.
+
+    Raises ``Stopped`` when the budget, a request or ``stop`` ends it early: what was answered is stored, and the same call
+    goes on from there. ``InputError`` names everything wrong with the input before anything runs.
+    """
+    if not isinstance(experiment, Experiment):
+        experiment = read_experiment(experiment)
+    corpus = load_corpus(experiment.corpus)
+    evalset = load_evalset(experiment.evalset, corpus, seed=experiment.seed)
+    questions = choose_questions(evalset, experiment)
+    found = points(experiment.space)
+    if not found.configurations:
+        raise InputError(f"the space has no possible configuration: {'; '.join(found.impossible) or 'it is empty'}")
+    metrics = [registry.build("metrics", metric) for metric in experiment.metrics]
+    strategy: Strategy = registry.build("strategies", experiment.strategy)
+    executor: Executor = registry.build("executors", "local")
+    meter: Meter = registry.build("meters", "cpu_time")
+    store = store or Store()
+    here = environment(corpus, evalset, meter.name)
+    record = _open(store, name or experiment.name, experiment, here, fresh)
+    with store.lease(record):
+        if retry_failed:
+            store.drop_failed(record.id)
+        store.add_trials(record.id, found.configurations)
+        store.add_questions(record.id, questions)
+        pipeline = Pipeline(
+            corpus,
+            meter=meter,
+            record=lambda work: store.add_one_off(record.id, work),
+            cache=cache_folder(),
+            seed=experiment.seed,
+            timeout_seconds=experiment.timeout_seconds,
+            retries=experiment.retries,
+        )
+        session = _Session(store, record, experiment, found.configurations, questions, metrics, pipeline, progress, stop)
+        try:
+            stopped = session.work_through(strategy, executor)
+        finally:
+            session.flush()
+            pipeline.close()
+            session.book_the_rest()
+        store.update(record.id, state="stopped" if stopped else "finished", note=stopped)
+    if stopped:
+        raise Stopped(f"run {record.name!r} stopped: {stopped}; {session.done} of {session.total} answers are stored. Run it again to continue")
+    return Outcome(run=record.name, answers=session.done, total=session.total, points=found)
+
+
+def choose_questions(evalset: EvalSet, experiment: Experiment) -> list[Question]:
+    """The questions of the selection in seeded order, so that a larger limit continues a smaller one."""
+    split = experiment.questions.split
+    chosen = [question for question in evalset.questions if split in ("all", question.split)]
+    if not chosen:
+        splits = sorted({question.split for question in evalset.questions})
+        raise InputError(f"eval set {evalset.name!r} has no question in split {split!r}; its splits: {', '.join(splits)}, or all")
+    chosen.sort(key=lambda question: question.id)
+    random.Random(experiment.seed).shuffle(chosen)  # noqa: S311 - a reproducible order, not a secret
+    return chosen[: experiment.questions.limit]
+
+
+def _open(store: Store, name: str, experiment: Experiment, here: dict[str, Any], fresh: bool) -> RunRecord:
+    """The run to write: a new one, or the one of that name if it may be continued."""
+    if name == "latest":
+        raise InputError("a run cannot be named 'latest': that word means the newest run; choose another with --name")
+    wanted = experiment.model_dump(mode="json")
+    found = store.find(name)
+    if found is not None and fresh:
+        if found.state == "running":
+            raise InputError(f"run {name!r} is running; stop it before --fresh")
+        store.delete(found.id)
+        found = None
+    if found is None:
+        return store.create(name, wanted, here)
+    differs = changes(found.environment, here)
+    for key in ("goal", "metrics", "repeats", "seed"):
+        if found.experiment.get(key) != wanted[key]:
+            differs.append(f"{key} changed ({as_json(found.experiment.get(key))} → {as_json(wanted[key])})")
+    if found.experiment["questions"]["split"] != wanted["questions"]["split"]:
+        differs.append(f"questions.split changed ({found.experiment['questions']['split']} → {wanted['questions']['split']})")
+    if differs:
+        raise NotComparable(
+            f"run {name!r} cannot be continued: {'; '.join(differs)}. Start over with --fresh, or keep both with --name OTHER"
+        )
+    store.update(found.id, experiment=wanted)
+    return found
+
+
+class _Session:
+    """One process's part of a run."""
+
+    def __init__(
+        self,
+        store: Store,
+        record: RunRecord,
+        experiment: Experiment,
+        configurations: Sequence[Configuration],
+        questions: Sequence[Question],
+        metrics: Sequence[Metric],
+        pipeline: Pipeline,
+        progress: Callable[[Progress], None],
+        stop: Callable[[], bool],
+    ) -> None:
+        self._store = store
+        self._run_id = record.id
+        self._experiment = experiment
+        self._configurations = configurations
+        self._questions = questions
+        self._metrics = metrics
+        self._pipeline = pipeline
+        self._progress = progress
+        self._stop = stop
+        self._coefficients = Coefficients(**record.environment["coefficients"])
+        self._started, self._cpu = time.monotonic(), time.process_time()
+        one_offs = store.one_offs(record.id)
+        self._one_offs_before = len(one_offs)
+        self._seconds_before = sum(work.reading.seconds for work in one_offs if work.work == HARNESS)
+        self._current = ""
+        self._buffer: list[ScoredAnswer] = []
+        self._flushed = time.monotonic()
+        self._asked = 0.0
+        self._metered = 0.0
+        self._matrix = _Matrix(experiment, configurations, questions)
+        before = [work.reading for work in one_offs]
+        for scored in store.answers(record.id, texts=False):
+            self._matrix.add(scored, self._cost(scored.answer))
+            before.append(spent(scored.answer.ledger))
+        self._spent = before
+        self._calls = self._done = self._matrix.held
+        self._failures = Counter({"failed": sum(1 for kind in store.answered(record.id).values() if kind)})
+        self._in_a_row: dict[str, tuple[str, int]] = {}
+        self._closed = {trial.configuration.id for trial in store.trials(record.id) if trial.state == "incomplete" and trial.reason}
+
+    @property
+    def total(self) -> int:
+        """Answers there will be when every configuration has answered everything."""
+        return self._matrix.total
+
+    @property
+    def done(self) -> int:
+        """Answers stored."""
+        return self._done
+
+    # ------------------------------------------------------------------------------------------------------- loop
+
+    def work_through(self, strategy: Strategy, executor: Executor) -> str:
+        """Round after round until nothing is left to ask; returns why it stopped early, or an empty string."""
+        self._report("starting")
+        while True:
+            answered = self._matrix.answered()
+            for row, configuration in enumerate(self._configurations):
+                answered[row] |= configuration.id in self._closed
+            cells = strategy.propose(self._configurations, answered, self._matrix.scores(), self._matrix.costs(), self._experiment.seed)
+            if not cells:
+                break
+            for row, block in itertools.groupby(cells, key=lambda cell: cell[0]):
+                configuration = self._configurations[row]
+                if configuration.id in self._closed:
+                    continue
+                if reason := self._why_stop():
+                    return reason
+                if reason := self._block(executor, configuration, [column for _, column in block]):
+                    return reason
+        self.flush()
+        self._close_trials()
+        return ""
+
+    def _block(self, executor: Executor, configuration: Configuration, columns: Sequence[int]) -> str:
+        self._report(f"preparing {configuration.label}")
+        self._pipeline.prepare(configuration)
+        self._current = configuration.label
+        tasks = self._tasks(configuration, columns)
+        reason = ""
+
+        def feed() -> Iterator[Task]:
+            nonlocal reason
+            for task in tasks:
+                reason = self._why_stop()
+                if reason or configuration.id in self._closed:
+                    return
+                yield task
+
+        for answer in executor.run(self._pipeline.answer, feed(), configuration["concurrency"]):
+            self._take(configuration, answer)
+        return reason
+
+    def _tasks(self, configuration: Configuration, columns: Sequence[int]) -> list[Task]:
+        return [
+            Task(configuration=configuration, question=self._questions[column], repeat=repeat)
+            for column in columns
+            for repeat in range(self._matrix.repeats(configuration))
+            if not self._matrix.holds(configuration.id, self._questions[column].id, repeat)
+        ]
+
+    def _take(self, configuration: Configuration, answer: Answer) -> None:
+        question = self._matrix.question(answer.question)
+        scored = ScoredAnswer(answer=answer, scores=score(question, answer, self._metrics))
+        self._buffer.append(scored)
+        self._matrix.add(scored, self._cost(answer))
+        reading = spent(answer.ledger)
+        self._spent.append(reading)
+        self._metered += reading.cpu_seconds or 0.0
+        self._calls += 1
+        if answer.failure is not None:
+            self._failures["failed"] += 1
+        self._watch(configuration, answer)
+        if time.monotonic() - self._flushed > _FLUSH_SECONDS or len(self._buffer) >= _FLUSH_ANSWERS:
+            self.flush()
+
+    def _watch(self, configuration: Configuration, answer: Answer) -> None:
+        """Close a trial whose answers fail in the same way time after time."""
+        failure = answer.failure
+        if failure is None or failure.kind != "infrastructure":
+            self._in_a_row.pop(configuration.id, None)
+            return
+        what, count = self._in_a_row.get(configuration.id, ("", 0))
+        count = count + 1 if what == failure.code else 1
+        self._in_a_row[configuration.id] = (failure.code, count)
+        if count >= _FAILURES_IN_A_ROW:
+            self._closed.add(configuration.id)
+            self._store.set_trial(
+                self._run_id, configuration.id, "incomplete", f"stopped after {count} failures in a row: {failure.code}: {failure.message}"
+            )
+
+    def flush(self) -> None:
+        """Store what is buffered; only then does it count as done."""
+        if self._buffer:
+            stored, self._buffer = self._buffer, []
+            self._store.add_answers(self._run_id, stored)
+            self._done += len(stored)
+            self._report("")
+        self._flushed = time.monotonic()
+
+    def _close_trials(self) -> None:
+        infrastructure = Counter(key[0] for key, kind in self._store.answered(self._run_id).items() if kind == "infrastructure")
+        for configuration in self._configurations:
+            if configuration.id in self._closed:
+                continue
+            lost = infrastructure[configuration.id]
+            reason = f"{lost} answers lost to infrastructure failures; mend with --retry-failed" if lost else ""
+            self._store.set_trial(self._run_id, configuration.id, "incomplete" if lost else "finished", "" if lost else reason)
+
+    # ------------------------------------------------------------------------------------------------- bookkeeping
+
+    def book_the_rest(self) -> None:
+        """Book this process's CPU time that no answer and no one-off work accounts for: loop, scoring, storing."""
+        one_offs = self._store.one_offs(self._run_id)[self._one_offs_before :]
+        metered = self._metered + sum(work.reading.cpu_seconds or 0.0 for work in one_offs)
+        rest = Reading(seconds=time.monotonic() - self._started, cpu_seconds=max(time.process_time() - self._cpu - metered, 0.0))
+        self._store.add_one_off(self._run_id, OneOff(work=HARNESS, what="loop, scoring, storing", reading=rest))
+
+    def _cost(self, answer: Answer) -> float:
+        """What the goal minimises, of one answer as it stands alone; NaN where it was not measured."""
+        from_ledger = standalone_cost(answer, self._experiment.goal.minimise, self._coefficients)
+        return float("nan") if from_ledger is None else from_ledger
+
+    def _why_stop(self) -> str:
+        if self._stop():
+            return "interrupted"
+        if time.monotonic() - self._asked > _REQUEST_SECONDS:
+            self._asked = time.monotonic()
+            if self._store.requested(self._run_id) == "stop":
+                return "asked to stop"
+        budget = self._experiment.budget
+        minutes = (self._seconds_before + time.monotonic() - self._started) / 60
+        used = {
+            "minutes": (budget.minutes, minutes),
+            "calls": (budget.calls, self._calls),
+            "tokens": (budget.tokens, self._tokens() if budget.tokens else 0),
+            "watt_hours": (budget.watt_hours, (self._joules() or 0.0) / 3600 if budget.watt_hours else 0.0),
+        }
+        for unit, (bound, amount) in used.items():
+            if bound is not None and amount >= bound:
+                return f"the budget of {bound:g} {unit.replace('_', ' ')} is used up (raise budget.{unit} to go on)"
+        return ""
+
+    def _tokens(self) -> int:
+        total = self._total()
+        return (total.tokens_in or 0) + (total.tokens_out or 0)
+
+    def _joules(self) -> float | None:
+        energy = price(self._total(), self._coefficients)
+        return None if energy is None else energy.central
+
+    def _total(self) -> Reading:
+        if not self._spent:
+            return Reading(seconds=0.0, cpu_seconds=0.0)
+        self._spent[:] = [add(self._spent)]
+        return self._spent[0]
+
+    def _report(self, doing: str) -> None:
+        self._progress(
+            Progress(
+                done=self.done,
+                total=self.total,
+                configuration=self._current,
+                joules=self._joules(),
+                tokens=self._tokens(),
+                failures=self._failures["failed"],
+                doing=doing,
+            )
+        )
+
+
+class _Matrix:
+    """What is answered, as configurations × questions, each cell over its repeats."""
+
+    def __init__(self, experiment: Experiment, configurations: Sequence[Configuration], questions: Sequence[Question]) -> None:
+        self._metric = experiment.goal.metric
+        self._repeats = experiment.repeats
+        self._configurations = configurations
+        self._row = {configuration.id: row for row, configuration in enumerate(configurations)}
+        self._column = {question.id: column for column, question in enumerate(questions)}
+        self._questions = {question.id: question for question in questions}
+        self._keys: set[_Key] = set()
+        shape = (len(configurations), len(questions))
+        self._count = np.zeros(shape)
+        self._score_sum = np.zeros(shape)
+        self._cost_sum = np.zeros(shape)
+        self._wanted = np.array([[self.repeats(configuration)] for configuration in configurations])
+        self.total = int(sum(self.repeats(configuration) for configuration in configurations) * len(questions))
+        self.held = 0
+
+    def repeats(self, configuration: Configuration) -> int:
+        """Repeats add nothing where decoding is deterministic."""
+        return self._repeats if configuration["temperature"] > 0 else 1
+
+    def add(self, scored: ScoredAnswer, cost: float) -> None:
+        """Count an answer; those of configurations or questions no longer asked for are left aside."""
+        answer = scored.answer
+        row, column = self._row.get(answer.configuration), self._column.get(answer.question)
+        if row is None or column is None:
+            return
+        self._keys.add((answer.configuration, answer.question, answer.repeat))
+        self.held += 1
+        value = next((each.value for each in scored.scores if each.metric == self._metric), None)
+        self._count[row, column] += 1
+        self._score_sum[row, column] += np.nan if value is None else value
+        self._cost_sum[row, column] += cost
+
+    def holds(self, configuration: str, question: str, repeat: int) -> bool:
+        """Whether an answer is there."""
+        return (configuration, question, repeat) in self._keys
+
+    def question(self, identifier: str) -> Question:
+        """The question of an identifier."""
+        return self._questions[identifier]
+
+    def answered(self) -> NDArray[np.bool_]:
+        """Cells with all their repeats answered."""
+        return self._count >= self._wanted
+
+    def scores(self) -> NDArray[np.float64]:
+        """Mean score of the deciding metric; NaN where nothing is stored or it does not apply."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return self._score_sum / self._count
+
+    def costs(self) -> NDArray[np.float64]:
+        """Mean standalone cost; NaN where nothing is stored or it was not measured."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return self._cost_sum / self._count
+
+
+def score(question: Question, answer: Answer, metrics: Sequence[Metric]) -> tuple[Score, ...]:
+    """An answer's scores. A model's failure scores 0 wherever a metric of answers applies (what was retrieved is judged as
+    always); an infrastructure failure is not scored."""
+    failure = answer.failure
+    if failure is not None and failure.kind == "infrastructure":
+        return tuple(Score(metric=metric.name, value=None, reason=f"not answered: {failure.code}") for metric in metrics)
+    scored = [(metric, metric.score(question, answer)) for metric in metrics]
+    if failure is None:
+        return tuple(each for _, each in scored)
+    return tuple(
+        replace(each, value=0.0, reason=failure.code) if metric.judges == "answer" and each.value is not None else each
+        for metric, each in scored
+    )

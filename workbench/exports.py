@@ -1,0 +1,359 @@
+"""A comparison, or answers, as CSV, JSON, Markdown or one self-contained HTML file."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workbench.comparison import Comparison, Figures
+from workbench.errors import InputError
+from workbench.ledger import standalone
+from workbench.recommendation import choose, sentences
+from workbench.records import DEFAULT_AXES, Energy, Question, ScoredAnswer, as_json, plugin_label
+from workbench.stats import Interval
+
+FORMATS = ("table", "csv", "json", "markdown", "html")
+NOT_MEASURED = "not measured"
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def export(comparison: Comparison, format: str) -> str:
+    """The comparison in one of the formats (``csv``, ``json``, ``markdown``, ``html``)."""
+    writers = {"csv": _csv, "json": _json, "markdown": _markdown, "html": _html}
+    if format not in writers:
+        raise InputError(f"format is {format!r}; expected one of {', '.join(writers)}")
+    return writers[format](comparison)
+
+
+def write(text: str, path: Path) -> None:
+    """Write a text to a file, replacing it only when complete."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.part")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}; name another file with --out") from error
+
+
+def varying_axes(comparison: Comparison) -> list[str]:
+    """The axes with more than one value among the configurations they matter for, in the order they are shown."""
+    values: dict[str, set[str]] = {}
+    for figures in comparison.figures:
+        for axis, value in figures.configuration.axes.items():
+            values.setdefault(axis, set()).add(as_json(value))
+    return [axis for axis in DEFAULT_AXES if len(values.get(axis, ())) > 1]
+
+
+def sorted_figures(comparison: Comparison) -> list[Figures]:
+    """Figures by what the goal minimises, cheapest first; unmeasured ones last."""
+    order = {id(figures): cost for figures, cost in zip(comparison.figures, _costs(comparison), strict=True)}
+    return sorted(comparison.figures, key=lambda figures: (order[id(figures)] is None, order[id(figures)] or 0.0))
+
+
+def _costs(comparison: Comparison) -> list[float | None]:
+    values = comparison.matrix.costs[comparison.goal.minimise]
+    return [None if np.isnan(row).all() else float(np.nanmean(row)) for row in values]
+
+
+# ------------------------------------------------------------------------------------------------------------- rows
+
+
+def header(comparison: Comparison) -> list[str]:
+    """The columns of a comparison table, with units."""
+    scores = [f"{metric}" for metric in comparison.matrix.scores]
+    return [
+        "configuration",
+        *varying_axes(comparison),
+        *scores,
+        "tokens in",
+        "tokens out",
+        "p50 (s)",
+        "p95 (s)",
+        "joules per answer (low–high)",
+        "joules per correct answer",
+        "failures",
+        "state",
+    ]
+
+
+def rows(comparison: Comparison) -> list[list[str]]:
+    """One row of text per configuration, cheapest first."""
+    axes = varying_axes(comparison)
+    return [
+        [
+            figures.configuration.id,
+            *(axis_text(figures, axis) for axis in axes),
+            *(interval_text(found) for found in figures.scores.values()),
+            number(figures.tokens_in, 0),
+            number(figures.tokens_out, 1),
+            NOT_MEASURED if figures.seconds is None else f"{figures.seconds.p50:.2f}{'*' if figures.seconds.disturbed else ''}",
+            NOT_MEASURED if figures.seconds is None else f"{figures.seconds.p95:.2f}{'*' if figures.seconds.disturbed else ''}",
+            energy_text(figures.joules),
+            number(figures.joules_per_correct, 2) if figures.correct or figures.joules is None else "no correct answer",
+            failures_text(figures.failures),
+            figures.state + (", frontier" if figures.frontier else ""),
+        ]
+        for figures in sorted_figures(comparison)
+    ]
+
+
+def axis_text(figures: Figures, axis: str) -> str:
+    """An axis's value, or a dash where it does not matter for this configuration."""
+    return plugin_label(figures.configuration.axes[axis]) if axis in figures.configuration.axes else "–"
+
+
+def interval_text(found: Interval | None) -> str:
+    """A mean with its interval."""
+    return "does not apply" if found is None else f"{found.mean:.3f} ({found.low:.3f}–{found.high:.3f})"
+
+
+def energy_text(energy: Energy | None) -> str:
+    """Joules with range and source."""
+    if energy is None:
+        return NOT_MEASURED
+    return f"{significant(energy.central)} ({significant(energy.low)}–{significant(energy.high)}, {energy.source})"
+
+
+def failures_text(failures: dict[str, int]) -> str:
+    """Failures by code."""
+    return ", ".join(f"{count} {code}" for code, count in sorted(failures.items())) or "0"
+
+
+def number(value: float | None, digits: int) -> str:
+    """A number, or that it was not measured."""
+    return NOT_MEASURED if value is None else f"{value:,.{digits}f}"
+
+
+def significant(value: float) -> str:
+    """Three significant digits, without an exponent."""
+    if value == 0:
+        return "0"
+    for bound, digits in ((100, 0), (10, 1), (1, 2), (0.1, 3)):
+        if abs(value) >= bound:
+            return f"{value:.{digits}f}"
+    return f"{value:.2g}"
+
+
+# ---------------------------------------------------------------------------------------------------------- formats
+
+
+def as_mapping(comparison: Comparison) -> dict[str, Any]:
+    """The comparison in the documented JSON shape."""
+
+    def numbers(found: Interval | None) -> dict[str, float] | None:
+        return None if found is None else {"mean": found.mean, "low": found.low, "high": found.high, "n": found.n}
+
+    return {
+        "run": comparison.run,
+        "state": comparison.state,
+        "goal": comparison.goal.model_dump(mode="json"),
+        "configurations": [
+            {
+                "id": figures.configuration.id,
+                "label": figures.configuration.label,
+                "state": figures.state,
+                "reason": figures.reason,
+                "axes": dict(figures.configuration.axes),
+                "answers": figures.answers,
+                "scores": {metric: numbers(found) for metric, found in figures.scores.items()},
+                "tokens_in": figures.tokens_in,
+                "tokens_out": figures.tokens_out,
+                "seconds": None
+                if figures.seconds is None
+                else {"p50": figures.seconds.p50, "p95": figures.seconds.p95, "disturbed": figures.seconds.disturbed},
+                "joules": _energy(figures.joules),
+                "joules_per_correct": figures.joules_per_correct,
+                "failures": figures.failures,
+                "rebuilt": figures.rebuilt,
+                "frontier": figures.frontier,
+            }
+            for figures in sorted_figures(comparison)
+        ],
+        "spent": {
+            "answers": comparison.spent.answers,
+            "tokens": comparison.spent.tokens,
+            "answering_joules": _energy(comparison.spent.answering),
+            "one_off_joules": _energy(comparison.spent.one_off_joules),
+            "one_off_joules_per_answer": _energy(comparison.spent.one_off_per_answer),
+            "one_off_seconds": {work: reading.seconds for work, reading in comparison.spent.one_offs.items()},
+        },
+        "environment": comparison.environment,
+    }
+
+
+def _energy(energy: Energy | None) -> dict[str, Any] | None:
+    if energy is None:
+        return None
+    return {"low": energy.low, "central": energy.central, "high": energy.high, "source": energy.source, "shared": energy.shared}
+
+
+def _json(comparison: Comparison) -> str:
+    return json.dumps(as_mapping(comparison), ensure_ascii=False, indent=2) + "\n"
+
+
+def _csv(comparison: Comparison) -> str:
+    axes = varying_axes(comparison)
+    columns = ["configuration", "label", "state", *axes]
+    for metric in comparison.matrix.scores:
+        columns += [metric, f"{metric}_low", f"{metric}_high", f"{metric}_n"]
+    columns += ["tokens_in", "tokens_out", "p50_seconds", "p95_seconds", "joules_low", "joules_central", "joules_high"]
+    columns += ["joules_source", "joules_per_correct", "failures", "frontier"]
+    table = []
+    for figures in sorted_figures(comparison):
+        row: list[Any] = [figures.configuration.id, figures.configuration.label, figures.state]
+        row += [axis_text(figures, axis) for axis in axes]
+        for found in figures.scores.values():
+            row += ["", "", "", ""] if found is None else [found.mean, found.low, found.high, found.n]
+        row += [figures.tokens_in, figures.tokens_out]
+        row += [None, None] if figures.seconds is None else [figures.seconds.p50, figures.seconds.p95]
+        joules = figures.joules
+        row += [None, None, None, NOT_MEASURED] if joules is None else [joules.low, joules.central, joules.high, joules.source]
+        row += [figures.joules_per_correct, failures_text(figures.failures), figures.frontier]
+        table.append(row)
+    return csv_text(columns, table)
+
+
+def csv_text(columns: Sequence[str], table: Iterable[Sequence[Any]]) -> str:
+    """Rows as CSV; a text that a spreadsheet would take for a formula gets an apostrophe in front."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([_neutral(column) for column in columns])
+    writer.writerows([_neutral(value) for value in row] for row in table)
+    return buffer.getvalue()
+
+
+def _neutral(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def _markdown(comparison: Comparison) -> str:
+    columns = header(comparison)
+    lines = [f"# Run {_cell(comparison.run)}", "", *sentences(choose(comparison)), ""]
+    lines += ["| " + " | ".join(map(_cell, columns)) + " |", "|" + " --- |" * len(columns)]
+    lines += ["| " + " | ".join(map(_cell, row)) + " |" for row in rows(comparison)]
+    lines += ["", *notes(comparison)]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    escaped = html.escape(text, quote=False)
+    for mark in ("\\", "|", "`", "*", "_", "[", "]"):
+        escaped = escaped.replace(mark, f"\\{mark}")
+    return " ".join(escaped.split())
+
+
+def notes(comparison: Comparison) -> list[str]:
+    """How the figures are known, in sentences that go under every table."""
+    coefficients = comparison.environment["coefficients"]
+    low, central, high = coefficients["watts_per_busy_vcpu"]
+    goal = comparison.goal
+    found = [
+        f"Scores: mean over {len(comparison.matrix.questions)} questions with {goal.confidence:.0%} bootstrap intervals; "
+        f"an answer counts as correct from {goal.metric} 0.5 on.",
+        f"Joules: estimated from this process's CPU time × {central} W per busy vCPU ({low}–{high} W; {coefficients['processor']}; "
+        f"source: {coefficients['source']}). Includes {coefficients['includes']}. The range is common to all rows: comparisons are tighter than it.",
+    ]
+    if any(figures.seconds is not None and figures.seconds.disturbed for figures in comparison.figures):
+        found.append("*: other processes kept more than 10 % of the machine busy meanwhile; latency is disturbed.")
+    if any(figures.rebuilt for figures in comparison.figures):
+        count = sum(figures.rebuilt for figures in comparison.figures)
+        found.append(f"{count} answers found more or less of their prompt cached than their own static prefix; their prefill is rebuilt as if alone.")
+    spent = comparison.spent
+    if spent.one_off_joules is not None and spent.one_off_per_answer is not None:
+        works = ", ".join(f"{work} {reading.seconds:.1f} s" for work, reading in spent.one_offs.items())
+        found.append(
+            f"One-off work ({works}): {energy_text(spent.one_off_joules)} J in all, {significant(spent.one_off_per_answer.central)} J "
+            f"per answer over the {spent.answers} answers of this run; not part of the joules per answer above."
+        )
+    return found
+
+
+_STYLE = """
+body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:76rem;padding:0 1rem;color:#1b1b1f;background:#fff}
+table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums}
+th,td{border-bottom:1px solid #d8d8de;padding:.35rem .6rem;text-align:left;vertical-align:top}
+th{background:#f3f3f7}.scroll{overflow-x:auto}.verdict{border-left:4px solid #0072b2;padding:.2rem 1rem;background:#f3f7fb}
+.chosen td{background:#eaf5ee}small{color:#5a5a66}svg{max-width:100%;height:auto}
+@media(prefers-color-scheme:dark){body{color:#e8e8ee;background:#17171b}th{background:#26262d}th,td{border-color:#3a3a44}
+.verdict{background:#1d2733}.chosen td{background:#1d3326}small{color:#a5a5b3}.chart{background:#fff;padding:.5rem}}
+"""
+
+
+def _html(comparison: Comparison) -> str:
+    from workbench.charts import pareto_svg
+
+    recommendation = choose(comparison)
+    chosen = recommendation.chosen.id if recommendation.chosen else ""
+    escape = html.escape
+    head = "".join(f"<th>{escape(column)}</th>" for column in header(comparison))
+    body = "".join(
+        f"<tr{' class=chosen' if row[0] == chosen else ''}>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>\n"
+        for row in rows(comparison)
+    )
+    rejected = "".join(
+        f"<li>{escape(each.configuration.label)} [{escape(each.configuration.id)}]: {escape(each.reason)}</li>"
+        for each in recommendation.rejections
+    )
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>Run {escape(comparison.run)}</title><style>{_STYLE}</style></head><body>\n"
+        f"<h1>Run {escape(comparison.run)}</h1>\n<p class=verdict>{'<br>'.join(map(escape, sentences(recommendation)))}</p>\n"
+        f"<div class=chart>{pareto_svg(comparison)}</div>\n<div class=scroll><table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table></div>\n"
+        f"<h2>Why not the others</h2><ul>{rejected}</ul>\n<p><small>{'<br>'.join(map(escape, notes(comparison)))}</small></p>\n</body></html>\n"
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------- answers
+
+
+def answers_mapping(pairs: Iterable[tuple[Question, ScoredAnswer]]) -> dict[str, Any]:
+    """Answers in the documented JSON shape."""
+    return {"answers": [answer_mapping(question, scored) for question, scored in pairs]}
+
+
+def answer_mapping(question: Question, scored: ScoredAnswer) -> dict[str, Any]:
+    """One answer with its question, passages, scores and ledger, as plain data."""
+    answer: dict[str, Any] = json.loads(as_json(scored.answer))
+    ledger = answer.pop("ledger")["stages"]
+    return {
+        **answer,
+        "asked": question.question,
+        "accepted": list(question.answers),
+        "evidence": None if question.evidence is None else list(question.evidence),
+        "scores": {score.metric: score.value for score in scored.scores},
+        "ledger": ledger,
+    }
+
+
+ANSWER_COLUMNS = ("configuration", "question", "repeat", "asked", "accepted", "text", "failure", "retrieved", "seconds", "tokens_in", "tokens_out")
+
+
+def answer_rows(pairs: Iterable[tuple[Question, ScoredAnswer]], metrics: Sequence[str]) -> Iterable[list[Any]]:
+    """One flat row per answer: the columns of ``ANSWER_COLUMNS``, then the metrics."""
+    for question, scored in pairs:
+        answer = scored.answer
+        reading = standalone(answer.ledger) if answer.ledger.stages else None
+        scores = {score.metric: score.value for score in scored.scores}
+        yield [
+            answer.configuration,
+            answer.question,
+            answer.repeat,
+            question.question,
+            " | ".join(question.answers),
+            answer.text,
+            answer.failure.code if answer.failure else "",
+            " ".join((answer.retrieved or ())[:5]),
+            None if reading is None else round(reading.seconds, 4),
+            None if reading is None else reading.tokens_in,
+            None if reading is None else reading.tokens_out,
+            *(scores.get(metric) for metric in metrics),
+        ]

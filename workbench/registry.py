@@ -1,0 +1,216 @@
+"""The folder is the registry: a plugin is a file in its kind's folder that offers ``build``.
+
+``names`` and ``describe`` read the files without importing them, so that listing costs no library; ``build`` imports one.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from workbench.errors import InputError, MissingLibrary
+from workbench.records import PluginChoice, digest, plugin_name
+
+KINDS = ("models", "embedders", "chunkers", "retrievers", "rerankers", "metrics", "meters", "strategies", "executors")
+
+_SINGULAR = {"strategies": "strategy", **{kind: kind.removesuffix("s") for kind in KINDS if kind != "strategies"}}
+_FOLDER = Path(__file__).parent
+_NO_PLUGIN = {"models", "retrievers", "rerankers"}  # kinds where the name ``none`` means to go without
+_ANY_PROVIDER = {"models": "langchain", "embedders": "sentence_transformers"}  # who takes a prefix that no file is named after
+_EXTRA_OF = {
+    "xllamacpp": "embedded",
+    "sentence_transformers": "dense",
+    "torch": "dense",
+    "faiss": "dense",
+    "langchain": "hosted",
+    "langchain_core": "hosted",
+    "altair": "charts",
+    "vl_convert": "charts",
+    "streamlit": "app",
+    "pandas": "app",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """One keyword of a plugin's ``build``, as written in its file."""
+
+    name: str
+    type: str
+    default: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plugin:
+    """A plugin as its file describes it."""
+
+    kind: str
+    name: str
+    description: str
+    parameters: tuple[Parameter, ...]
+
+
+def names(kind: str) -> list[str]:
+    """The plugins of a kind, by file name; ``none`` where going without is a choice."""
+    _check_kind(kind)
+    found = sorted(path.stem for path in (_FOLDER / kind).glob("*.py") if not path.stem.startswith("_"))
+    return (["none"] if kind in _NO_PLUGIN else []) + found
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in KINDS:
+        raise InputError(f"plugin kind is {kind!r}; expected one of {', '.join(KINDS)}")
+
+
+def describe(kind: str, name: str) -> Plugin:
+    """What a plugin's file says of itself; nothing is imported."""
+    if name == "none":
+        return Plugin(kind=kind, name=name, description=f"Go without {kind}.", parameters=())
+    tree = ast.parse((_FOLDER / kind / f"{name}.py").read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name == "build":
+            documentation = (ast.get_docstring(node) or "").partition("\n")[0]
+            pairs = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+            parameters = tuple(
+                Parameter(
+                    name=argument.arg,
+                    type=ast.unparse(argument.annotation) if argument.annotation else "",
+                    default=ast.unparse(default) if default else None,
+                )
+                for argument, default in pairs
+            )
+            return Plugin(kind=kind, name=name, description=documentation, parameters=parameters)
+    raise InputError(f"workbench/{kind}/{name}.py offers no build(); every plugin file must")
+
+
+def plugins(kind: str | None = None) -> list[Plugin]:
+    """Every plugin, or those of one kind, with description and parameters."""
+    kinds = KINDS if kind is None else (kind,)
+    return [describe(each, name) for each in kinds for name in names(each)]
+
+
+def resolve(kind: str, choice: PluginChoice) -> tuple[str, str | None]:
+    """The file that answers a choice, and what follows its prefix: ``embedded:smollm2-135m`` → ``embedded``, ``smollm2-135m``."""
+    name = plugin_name(choice)
+    available = names(kind)
+    if name in available:
+        return name, None
+    prefix, colon, rest = name.partition(":")
+    if prefix == "python" and colon:
+        return "python", rest
+    if kind == "metrics" and "@" in name:
+        prefix, _, rest = name.partition("@")
+        colon = "@"
+    if colon and prefix in available:
+        return prefix, rest
+    if colon and kind in _ANY_PROVIDER:
+        return _ANY_PROVIDER[kind], name
+    hint = ", or provider:model (see `workbench plugins models`)" if kind == "models" else ""
+    raise InputError(f"unknown {_SINGULAR[kind]} {name!r}; available: {', '.join(available)}{hint}")
+
+
+def build(kind: str, choice: PluginChoice, *context: Any) -> Any:
+    """The plugin of a choice, built from what its kind is given (``context``) and the choice's own parameters.
+
+    Raises ``InputError`` for unknown names and unusable parameters, ``MissingLibrary`` where an extra is not installed.
+    """
+    module, rest = load(kind, choice)
+    parameters = {} if isinstance(choice, str) else {key: value for key, value in choice.items() if key != "name"}
+    positional = (*context, rest) if rest is not None else context
+    factory = _factory(module, plugin_name(choice))
+    problems: list[str] = []
+    schema = _schema(factory)
+    for key, value in parameters.items():
+        if key not in schema:
+            allowed = ", ".join(schema) or "none"
+            problems.append(f"{plugin_name(choice)} has no parameter {key!r}; its parameters: {allowed}")
+            continue
+        try:
+            parameters[key] = schema[key].validate_python(value)
+        except ValidationError as error:
+            problems.append(f"{plugin_name(choice)}: {key} is {value!r}; {error.errors()[0]['msg'].lower()}")
+    if problems:
+        raise InputError(problems)
+    try:
+        return factory(*positional, **parameters)
+    except TypeError as error:
+        signature = inspect.signature(factory)
+        try:
+            signature.bind(*positional, **parameters)
+        except TypeError:
+            raise InputError(f"{plugin_name(choice)}: {error}; it is built as {signature}") from error
+        raise
+
+
+def load(kind: str, choice: PluginChoice) -> tuple[ModuleType, str | None]:
+    """Import the one file behind a choice; returns it with what follows the prefix."""
+    file, rest = resolve(kind, choice)
+    if file == "python":
+        target, _, attribute = (rest or "").partition(":")
+        module = _import(target, f"{_SINGULAR[kind]} {plugin_name(choice)!r}")
+        if attribute not in ("", "build"):
+            named = ModuleType(target)
+            named.__dict__.update(build=_attribute(module, attribute), __file__=getattr(module, "__file__", None))
+            module = named
+        return module, None
+    return _import(f"workbench.{kind}.{file}", f"{_SINGULAR[kind]} {plugin_name(choice)!r}"), rest
+
+
+def require(library: str, wanted_by: str) -> ModuleType:
+    """Import a library that an extra brings, or say what to install."""
+    return _import(library, wanted_by)
+
+
+def version(kind: str, choice: PluginChoice) -> str:
+    """A digest of the plugin's source: editing a plugin makes another configuration."""
+    file, _ = resolve(kind, choice)
+    if file == "none":
+        return ""
+    if file == "python":
+        source = getattr(load(kind, choice)[0], "__file__", None)
+        return digest(Path(source).read_bytes())[:8] if source else ""
+    return _source_digest(kind, file)
+
+
+@cache
+def _source_digest(kind: str, file: str) -> str:
+    return digest((_FOLDER / kind / f"{file}.py").read_bytes())[:8]
+
+
+def _import(module: str, wanted_by: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        library = (error.name or module).partition(".")[0]
+        if library in _EXTRA_OF:
+            raise MissingLibrary(f"{wanted_by} needs {library}, which", _EXTRA_OF[library]) from error
+        raise InputError(f"{wanted_by}: there is no module {error.name!r}; check the path and what is installed") from error
+
+
+def _attribute(module: ModuleType, name: str) -> Any:
+    if not hasattr(module, name):
+        raise InputError(f"module {module.__name__} has no {name!r}; name a function that builds the plugin")
+    return getattr(module, name)
+
+
+def _factory(module: ModuleType, name: str) -> Callable[..., Any]:
+    factory: Callable[..., Any] = _attribute(module, "build")
+    if not callable(factory):
+        raise InputError(f"{name}: build is not a function")
+    return factory
+
+
+def _schema(factory: Callable[..., Any]) -> dict[str, TypeAdapter[Any]]:
+    hints = typing.get_type_hints(factory)
+    keywords = [p.name for p in inspect.signature(factory).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    return {name: TypeAdapter(hints.get(name, Any), config=ConfigDict(strict=False)) for name in keywords}

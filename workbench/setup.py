@@ -1,0 +1,147 @@
+"""The setup file: one chosen configuration with its evidence, to be asked questions."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from workbench import registry
+from workbench.coefficients import coefficients
+from workbench.comparison import Comparison
+from workbench.errors import InputError
+from workbench.exports import as_mapping as comparison_mapping
+from workbench.library import load_corpus
+from workbench.pipeline import Pipeline, Task
+from workbench.recommendation import Recommendation
+from workbench.recommendation import as_mapping as recommendation_mapping
+from workbench.records import DEFAULT_AXES, Answer, Coefficients, Configuration, OneOff, Question
+from workbench.space import point_configuration
+from workbench.specification import Space
+from workbench.weights import cache_folder
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What a setup answers: the answer with its passages and ledger, the coefficients to price it, and what to know about it."""
+
+    question: str
+    answer: Answer
+    coefficients: Coefficients
+    notes: tuple[str, ...]
+
+
+def setup_text(recommendation: Recommendation, comparison: Comparison, corpus: str) -> str:
+    """The setup file of a recommendation's choice: axes, corpus, fingerprints, measured figures, evidence."""
+    chosen = recommendation.chosen
+    if chosen is None:
+        raise InputError("nothing qualifies, so there is no setup to write; see why with: workbench recommend")
+    measured = next(each for each in comparison_mapping(comparison)["configurations"] if each["id"] == chosen.id)
+    evidence = recommendation_mapping(recommendation)
+    content = {
+        "setup": FORMAT,
+        "configuration": dict(chosen.axes),
+        "corpus": {"name": corpus, "digest": comparison.environment["corpus"]["digest"]},
+        "fingerprints": dict(chosen.fingerprints),
+        "chosen_by": {key: evidence[key] for key in ("run", "verdict", "exploratory", "goal", "questions", "difference", "ratios", "summary")},
+        "measured": {key: measured[key] for key in ("scores", "tokens_in", "tokens_out", "seconds", "joules", "joules_per_correct")},
+    }
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
+
+
+class Setup:
+    """A setup that is loaded and warm; use as a context manager, or ``close`` it."""
+
+    def __init__(self, path: str | Path) -> None:
+        content = _read(Path(path))
+        self.configuration = point_configuration(Space.model_validate({key: [value] for key, value in content["configuration"].items()}))
+        corpus = load_corpus(content["corpus"]["name"])
+        self.notes = _notes(content, corpus.digest, self.configuration)
+        self.one_offs: list[OneOff] = []
+        self._meter = registry.build("meters", "cpu_time")
+        self._pipeline = Pipeline(corpus, meter=self._meter, record=self.one_offs.append, cache=cache_folder())
+        try:
+            self._pipeline.prepare(self.configuration)
+        except BaseException:
+            self._pipeline.close()
+            raise
+
+    def ask(self, question: str) -> Reply:
+        """The answer to one question."""
+        if not question.strip():
+            raise InputError("the question is empty; write it in quotes after the setup file")
+        answer = self._pipeline.answer(Task(configuration=self.configuration, question=Question(id="asked", question=question)))
+        return Reply(question=question, answer=answer, coefficients=coefficients(), notes=self.notes)
+
+    def close(self) -> None:
+        """Stop the engine."""
+        self._pipeline.close()
+
+    def __enter__(self) -> Setup:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def ask(path: str | Path, question: str) -> Reply:
+    """Answer one question with a setup file."""
+    with Setup(path) as setup:
+        return setup.ask(question)
+
+
+def load_setup(path: str | Path) -> Any:
+    """The setup as a LangChain ``Runnable``: question → mapping with ``answer``, ``passages`` and ``ledger``. Needs the extra ``hosted``."""
+    registry.require("langchain_core", "load_setup")
+    runnables = importlib.import_module("langchain_core.runnables")
+    setup = Setup(path)
+
+    def invoke(question: str) -> dict[str, Any]:
+        answer = setup.ask(question).answer
+        return {
+            "answer": answer.text,
+            "passages": [asdict(passage.chunk) for passage in answer.passages],
+            "ledger": [asdict(cost) for cost in answer.ledger.stages],
+            "failure": None if answer.failure is None else asdict(answer.failure),
+        }
+
+    return runnables.RunnableLambda(invoke)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such setup file; write one with: workbench recommend RUN --out {path}") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError, ValueError) as error:
+        raise InputError(f"{path}: not a readable setup file: {error}") from error
+    if not isinstance(content, dict) or content.get("setup") != FORMAT:
+        raise InputError(f"{path}: not a setup file; it must begin with `setup: {FORMAT}` as `workbench recommend RUN --out` writes it")
+    problems = []
+    axes = content.get("configuration")
+    if not isinstance(axes, dict) or not axes:
+        problems.append(f"{path}: configuration must map axes to values")
+    else:
+        problems += [f"{path}: configuration.{axis} is not an axis; axes: {', '.join(DEFAULT_AXES)}" for axis in axes if axis not in DEFAULT_AXES]
+    corpus = content.get("corpus")
+    if not isinstance(corpus, dict) or not isinstance(corpus.get("name"), str):
+        problems.append(f"{path}: corpus.name must name a corpus or its path")
+    if problems:
+        raise InputError(problems)
+    return content
+
+
+def _notes(content: dict[str, Any], corpus_digest: str, configuration: Configuration) -> tuple[str, ...]:
+    notes = []
+    if content["corpus"].get("digest") != corpus_digest:
+        notes.append("the corpus has changed since this setup was chosen: its measured figures may no longer hold")
+    recorded = content.get("fingerprints") or {}
+    for part, value in configuration.fingerprints.items():
+        if part in recorded and recorded[part] != value:
+            notes.append(f"the {part} has changed since this setup was chosen: its measured figures may no longer hold")
+    return tuple(notes)

@@ -1,0 +1,134 @@
+"""From a search space to distinct configurations: impossible points removed, equivalent ones merged, each with its reason."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from workbench import registry, templates
+from workbench.contracts import ModelFacts
+from workbench.errors import InputError
+from workbench.records import DEFAULT_AXES, Configuration, PluginChoice, plugin_label, plugin_name
+from workbench.specification import Space
+
+_DECODING = ("temperature", "top_k", "top_p", "repeat_penalty", "max_tokens", "stop")
+_OF_MODEL = ("prompt", *_DECODING, "passages", "context_tokens")
+_OF_RETRIEVAL = ("embedder", "index", "chunker", "chunk_tokens", "chunk_overlap", "passages", "rerank", "context_tokens")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Points:
+    """The distinct configurations of a space, and why there are fewer than its product: reason → how many points."""
+
+    configurations: tuple[Configuration, ...]
+    product: int
+    merged: dict[str, int]
+    impossible: dict[str, int]
+
+
+def points(space: Space) -> Points:
+    """Every distinct configuration of a space, in the order of its axes' values.
+
+    Raises ``InputError`` or ``MachineError`` when a model named there cannot be described on this machine.
+    """
+    axes = {axis: getattr(space, axis) for axis in DEFAULT_AXES}
+    facts = {plugin_label(choice): model_facts(choice) for choice in axes["model"]}
+    fingerprints = _Fingerprints(facts)
+    found: dict[str, Configuration] = {}
+    reasons: dict[str, Counter[str]] = {}
+    impossible: Counter[str] = Counter()
+    product = 0
+    for values in itertools.product(*axes.values()):
+        product += 1
+        point = dict(zip(axes, values, strict=True))
+        if plugin_name(point["model"]) == "none" and plugin_name(point["retriever"]) == "none":
+            impossible["neither a model nor a retriever: nothing could answer"] += 1
+            continue
+        if plugin_name(point["chunker"]) == "tokens" and point["chunk_overlap"] >= point["chunk_tokens"]:
+            impossible["chunk_overlap is not smaller than chunk_tokens"] += 1
+            continue
+        kept, dropped = canonical(point, facts[plugin_label(point["model"])])
+        configuration = Configuration(kept, fingerprints.of(kept))
+        found.setdefault(configuration.id, configuration)
+        reasons.setdefault(configuration.id, Counter()).update([dropped])
+    merged: Counter[str] = Counter()
+    for counted in reasons.values():
+        surplus = sum(counted.values()) - 1
+        if surplus:
+            why = max((reason for reason in counted if reason), key=lambda reason: counted[reason], default="the same values twice")
+            merged[why] += surplus
+    return Points(configurations=tuple(found.values()), product=product, merged=dict(merged), impossible=dict(impossible))
+
+
+def point_configuration(space: Space) -> Configuration:
+    """The one configuration of a space with one value per axis; ``InputError`` when it is impossible."""
+    found = points(space)
+    if len(found.configurations) != 1:
+        raise InputError(f"not one possible configuration: {'; '.join(found.impossible) or f'{len(found.configurations)} of them'}")
+    return found.configurations[0]
+
+
+def canonical(point: dict[str, Any], facts: ModelFacts | None) -> tuple[dict[str, Any], str]:
+    """The axes that matter at a point, and one sentence on those that do not (empty when all matter)."""
+    kept = dict(point)
+    reasons: list[str] = []
+
+    def drop(axes: tuple[str, ...], reason: str) -> None:
+        gone = [axis for axis in axes if axis in kept and kept.pop(axis) != DEFAULT_AXES[axis]]
+        if gone:
+            reasons.append(reason)
+
+    if facts is None:
+        drop(_OF_MODEL, "without a model, prompt, decoding and context settings do not matter")
+    else:
+        for axis in _DECODING:
+            if axis not in facts.accepts:
+                drop((axis,), f"{plugin_label(point['model'])} does not accept {axis}")
+        if kept.get("top_k") == 1 and "temperature" in kept:
+            kept["temperature"] = 0
+        if kept.get("temperature") == 0:
+            drop(("top_k", "top_p"), "at temperature 0, or top_k 1, the other samplers do not matter")
+    retriever = plugin_name(point["retriever"])
+    if retriever == "none":
+        drop(_OF_RETRIEVAL, "closed book, retrieval settings do not matter")
+    elif retriever == "bm25":
+        drop(("embedder", "index"), "bm25 embeds nothing, so embedder and index do not matter")
+    if plugin_name(point["chunker"]) == "document":
+        drop(("chunk_tokens", "chunk_overlap"), "whole documents are not cut, so chunk sizes do not matter")
+    return kept, "; ".join(reasons)
+
+
+def model_facts(choice: PluginChoice) -> ModelFacts | None:
+    """What a model's file tells before it is loaded; ``None`` for no model. A file without ``facts`` is built and asked."""
+    if plugin_name(choice) == "none":
+        return None
+    module, rest = registry.load("models", choice)
+    parameters = {} if isinstance(choice, str) else {key: value for key, value in choice.items() if key != "name"}
+    if hasattr(module, "facts"):
+        facts: ModelFacts = module.facts(*([] if rest is None else [rest]), **parameters)
+        return facts
+    model = registry.build("models", choice)
+    try:
+        return ModelFacts(accepts=model.accepts, style=model.style, runs_here=model.runs_here, digest=model.digest)
+    finally:
+        model.close()
+
+
+class _Fingerprints:
+    """What a configuration's meaning depends on beyond names, looked up once per plugin and template."""
+
+    def __init__(self, facts: dict[str, ModelFacts | None]) -> None:
+        self._facts = facts
+
+    def of(self, axes: dict[str, Any]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        facts = self._facts[plugin_label(axes["model"])]
+        if facts is not None:
+            found["model"] = facts.digest
+            found["prompt"] = templates.load(axes["prompt"]).digest
+        for axis, kind in (("retriever", "retrievers"), ("embedder", "embedders"), ("chunker", "chunkers"), ("rerank", "rerankers")):
+            if axis in axes and (version := registry.version(kind, axes[axis])):
+                found[axis] = version
+        return found

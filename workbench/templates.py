@@ -1,0 +1,121 @@
+"""Prompt templates: text files with sections, the static part first so that an engine's prefix cache can hold it.
+
+A template may begin with a YAML header (``description``, ``cites``) between lines of ``---``. Its sections are
+``[system]``, any number of ``[example user]`` / ``[example assistant]`` pairs, ``[context]`` (shown only where there are
+passages), ``[user]`` (must hold ``{question}``; ``{context}`` says where the passages go) and ``[cue]`` (what a text
+model continues).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import yaml
+
+from workbench.errors import InputError
+from workbench.records import Message, Passage, Prompt, digest
+
+_SHIPPED = Path(__file__).parent / "prompts"
+_SECTION = re.compile(r"^\[(system|example user|example assistant|context|user|cue)\]\n", re.MULTILINE)
+_PLACE = re.compile(r"\{(question|passages|context)\}")
+_CITATION = re.compile(r"\s*\[(\d+)\]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """A prompt template: its text's digest, the fixed messages, and the parts that vary with the question."""
+
+    name: str
+    description: str
+    digest: str
+    cites: bool
+    static: tuple[Message, ...]
+    user: str
+    context: str
+    cue: str
+
+    def render(self, question: str, passages: Sequence[Passage]) -> Prompt:
+        """The prompt for one question; what question and passages contain is never read as a placeholder."""
+        numbered = "\n".join(f"[{number}] {passage.chunk.text}" for number, passage in enumerate(passages, 1))
+        context = _fill(self.context, {"passages": numbered}) if passages else ""
+        user = _fill(self.user, {"question": question, "context": context})
+        return Prompt(messages=(*self.static, Message(role="user", content=user)), cue=self.cue)
+
+    def citations(self, text: str, passages: int) -> tuple[str, tuple[int, ...]]:
+        """The text without its ``[n]`` marks, and the passages they name, where this template asks for them."""
+        if not self.cites:
+            return text, ()
+        cited = tuple(dict.fromkeys(int(number) for number in _CITATION.findall(text) if 1 <= int(number) <= passages))
+        return (_CITATION.sub("", text).strip() if cited else text), cited
+
+
+def available() -> list[str]:
+    """Template names: those of the project folder's ``prompts`` and those that ship."""
+    return sorted({path.stem for folder in (Path("prompts"), _SHIPPED) for path in folder.glob("*.txt")})
+
+
+def load(name: str) -> Template:
+    """A template by path, or by name from the project folder's ``prompts``, then from what ships."""
+    for path in (Path(name), Path("prompts") / f"{name}.txt", _SHIPPED / f"{name}.txt"):
+        if path.suffix == ".txt" and path.is_file():
+            return _parse(path, path.stat().st_mtime_ns)
+    raise InputError(f"unknown prompt {name!r}; available: {', '.join(available())}, or the path of a .txt template")
+
+
+@lru_cache(maxsize=128)
+def _parse(path: Path, modified: int) -> Template:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 at byte {error.start}; save the template as UTF-8") from error
+    header, body = _header(path, text)
+    before, *rest = _SECTION.split(body)
+    sections = list(zip(rest[::2], (part.removesuffix("\n") for part in rest[1::2]), strict=True))
+    problems = [f"{path}: text before the first section: {before.strip()[:40]!r}"] if before.strip() else []
+    named = {name: content for name, content in sections if not name.startswith("example")}
+    roles = [name.removeprefix("example ") for name, _ in sections if name.startswith("example")]
+    if "{question}" not in named.get("user", ""):
+        problems.append(f"{path}: section [user] must hold {{question}}")
+    if "context" in named and ("{context}" not in named.get("user", "") or "{passages}" not in named["context"]):
+        problems.append(f"{path}: [context] must hold {{passages}}, and [user] must say where it goes with {{context}}")
+    if roles != ["user", "assistant"] * (len(roles) // 2):
+        problems.append(f"{path}: [example user] and [example assistant] must come in pairs, in that order")
+    if problems:
+        raise InputError(problems)
+    system = [Message(role="system", content=named["system"])] if "system" in named else []
+    examples = [
+        Message(role="user" if name == "example user" else "assistant", content=content)
+        for name, content in sections
+        if name.startswith("example")
+    ]
+    return Template(
+        name=path.stem,
+        description=str(header.get("description", "")),
+        digest=digest(text)[:12],
+        cites=bool(header.get("cites", False)),
+        static=(*system, *examples),
+        user=named["user"],
+        context=named.get("context", ""),
+        cue=named.get("cue", ""),
+    )
+
+
+def _header(path: Path, text: str) -> tuple[dict[str, object], str]:
+    if not text.startswith("---\n"):
+        return {}, text
+    head, closing, body = text[4:].partition("\n---\n")
+    try:
+        header = yaml.safe_load(head) if closing else None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: the header is not YAML: {error}") from error
+    if not isinstance(header, dict):
+        raise InputError(f"{path}: the header must be key: value lines between two lines of ---")
+    return header, body
+
+
+def _fill(text: str, values: dict[str, str]) -> str:
+    return _PLACE.sub(lambda match: values.get(match[1], match[0]), text)

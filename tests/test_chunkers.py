@@ -1,6 +1,7 @@
 """What every chunker promises: exact offsets, all visible text, no chunk too large or empty."""
 
 import inspect
+import itertools
 
 import pytest
 from hypothesis import given, settings
@@ -51,7 +52,7 @@ def test_offsets_are_exact_and_all_text_is_covered(chunker, text, size, overlap)
 @given(text=WORDS.map(" ".join), size=st.integers(8, 40))
 def test_windows_without_overlap_share_nothing(text, size):
     chunks = built("tokens", chunk_tokens=size).split(Document(id="d", text=text))
-    assert all(before.end <= after.start for before, after in zip(chunks, chunks[1:], strict=False))
+    assert all(before.end <= after.start for before, after in itertools.pairwise(chunks))
 
 
 def test_windows_end_between_words():
@@ -65,7 +66,7 @@ def test_windows_end_between_words():
 def test_windows_share_at_most_the_overlap():
     text = " ".join(f"word{number}" for number in range(300))
     chunks = built("tokens", chunk_tokens=32, chunk_overlap=8).split(Document(id="d", text=text))
-    shared = [text[after.start : before.end] for before, after in zip(chunks, chunks[1:], strict=False)]
+    shared = [text[after.start : before.end] for before, after in itertools.pairwise(chunks)]
     assert all(0 < tokens.count(each) <= 8 for each in shared)
 
 

@@ -1,6 +1,5 @@
 """What every retriever promises, what each computes, and that indexes are built once and survive any harm."""
 
-import os
 import threading
 from collections import Counter
 
@@ -8,6 +7,7 @@ import bm25s
 import numpy as np
 import pytest
 
+from tests.conftest import needs_minilm
 from workbench import registry, weights
 from workbench.contracts import Sources
 from workbench.errors import InputError, MachineError
@@ -57,15 +57,6 @@ def embedder(monkeypatch):
         registry, "build", lambda kind, choice, *more: vectors if kind == "embedders" else build(kind, choice, *more)
     )
     return vectors
-
-
-@pytest.fixture
-def minilm():
-    """Skips without the real embedder's weights; where the build is judged, they must be there."""
-    try:
-        weights.require("minilm-l6", "embedder")
-    except MachineError as error:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(str(error))
 
 
 def corpus(texts=TEXTS):
@@ -309,7 +300,8 @@ def test_indexes_that_cannot_be_built_are_refused_with_the_reason(index, reason,
         retriever("dense", index=index)
 
 
-def test_the_embedded_model_understands(minilm):
+@needs_minilm
+def test_the_embedded_model_understands():
     found = retriever("dense", chunker="document").search("Which animal was resting on the rug?")
     assert found[0].chunk.document_id == "d0"
     embedder = registry.build("embedders", "embedded:minilm-l6")
@@ -321,7 +313,8 @@ def test_the_embedded_model_understands(minilm):
     assert len(embedder.digest) == 64
 
 
-def test_a_folder_is_an_embedder_too(minilm):
+@needs_minilm
+def test_a_folder_is_an_embedder_too():
     folder = weights.require("minilm-l6", "embedder").parent
     embedder = registry.build("embedders", {"name": f"sentence_transformers:{folder}", "batch_size": 2})
     assert embedder.embed(["a", "b", "c"]).shape == (3, 384)

@@ -1,11 +1,11 @@
 """Counting and locating tokens."""
 
 import time
+from pydoc_data.topics import topics
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydoc_data.topics import topics
 
 from workbench import tokens
 

@@ -43,8 +43,8 @@ def _lazy(module: str) -> Any:
     return importlib.import_module(f"workbench.{module}")
 
 
-def _store(url: str | None, *, create: bool) -> Any:
-    return _lazy("store").Store(url, create=create)
+def _store(url: str | None) -> Any:
+    return _lazy("store").Store(url, create=False)
 
 
 store_option = click.option("--store", "store_url", metavar="URL", help="Database URL or SQLite file [WORKBENCH_STORE, or runs/workbench.db].")
@@ -86,7 +86,7 @@ def demo(context: click.Context, store_url: str | None, fresh: bool) -> None:
     click.echo(f"demo: {', '.join(map(str, setups))} on {experiment.questions.limit} questions of {experiment.evalset}.", err=True)
     click.echo("Left out to stay within minutes: larger models, sampling, other chunk sizes, repeats, the test split.", err=True)
     _run(experiment, store_url, "demo", fresh=fresh, retry_failed=False)
-    found = _lazy("reports").compare("demo", store=_store(store_url, create=False))
+    found = _lazy("reports").compare("demo", store=_store(store_url))
     terminal = _lazy("terminal")
     terminal.print_comparison(found)
     _print_choice(workbench.recommend(found))
@@ -128,7 +128,7 @@ def _run(experiment: Any, store_url: str | None, name: str | None, *, fresh: boo
         with terminal.live() as progress:
             return runner.run(
                 experiment,
-                store=_store(store_url, create=True),
+                store=store_url,
                 name=name,
                 fresh=fresh,
                 retry_failed=retry_failed,
@@ -159,7 +159,7 @@ def compare(runs: tuple[str, ...], format_: str, out: Path | None, store_url: st
         raise click.UsageError("--out needs --format csv, json, markdown or html")
     if out is not None and len(runs) > 1:
         raise click.UsageError("--out holds one run; name one")
-    with_store = _store(store_url, create=False)
+    with_store = _store(store_url)
     for name in runs or ("latest",):
         comparison = workbench.compare(name, store=with_store)
         if format_ == "table":
@@ -208,7 +208,7 @@ def recommend(
       workbench recommend demo --margin 0.1 --limit p95_seconds=2
       workbench recommend demo --out setup.yaml
     """
-    with_store = _store(store_url, create=False)
+    with_store = _store(store_url)
     comparison = workbench.compare(run, store=with_store)
     goal = _goal(comparison.goal, metric, margin, floor, minimise, limits)
     found = workbench.recommend(comparison, goal)
@@ -252,7 +252,7 @@ def answers(run: str, configuration: str | None, question: str | None, format_: 
       workbench answers demo --configuration 3f2a --format csv --out answers.csv
     """
     exports = _lazy("exports")
-    with_store = _store(store_url, create=False)
+    with_store = _store(store_url)
     metrics = with_store.get(run).experiment["metrics"]
     pairs = workbench.answers(run, configuration=configuration, question=question, store=with_store)
     columns = [*exports.ANSWER_COLUMNS, *metrics]
@@ -292,7 +292,7 @@ def ask(context: click.Context, setup: Path, question: str, format_: str) -> Non
 def runs(format_: str, store_url: str | None) -> None:
     """List the runs in the store, newest first."""
     terminal = _lazy("terminal")
-    found = workbench.runs(store=None if store_url is None else _store(store_url, create=False))
+    found = workbench.runs(store=None if store_url is None else _store(store_url))
     if format_ == "json":
         terminal.plain({"runs": found})
     elif found:
@@ -364,7 +364,7 @@ def plugins(kind: str | None, format_: str) -> None:
 @store_option
 def stop(run: str, store_url: str | None) -> None:
     """Ask a running run to stop after the answers under way; running its experiment again continues it."""
-    workbench.stop(run, store=_store(store_url, create=False))
+    workbench.stop(run, store=_store(store_url))
     click.echo(f"asked {run} to stop", err=True)
 
 

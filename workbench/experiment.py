@@ -40,6 +40,7 @@ from workbench.weights import cache_folder
 
 _FLUSH_SECONDS = 0.2
 _FLUSH_ANSWERS = 500
+_STOPPED = "stopped after"  # how the reason of a trial begins that is not asked any further
 _FAILURES_IN_A_ROW = 10  # identical infrastructure failures that stop a trial
 _REQUEST_SECONDS = 0.5  # how often the store is asked whether somebody wants the run to stop
 
@@ -75,7 +76,7 @@ class Outcome:
 def run(
     experiment: Experiment | Mapping[str, Any] | str | Path,
     *,
-    store: Store | None = None,
+    store: Store | str | None = None,
     name: str | None = None,
     fresh: bool = False,
     retry_failed: bool = False,
@@ -95,11 +96,11 @@ def run(
     found = points(experiment.space)
     if not found.configurations:
         raise InputError(f"the space has no possible configuration: {'; '.join(found.impossible) or 'it is empty'}")
-    metrics = [registry.build("metrics", metric) for metric in experiment.metrics]
+    metrics = {choice: registry.build("metrics", choice) for choice in experiment.metrics}
     strategy: Strategy = registry.build("strategies", experiment.strategy)
     executor: Executor = registry.build("executors", "local")
     meter: Meter = registry.build("meters", "cpu_time")
-    store = store or Store()
+    store = store if isinstance(store, Store) else Store(store)  # not before the input is known to be good
     here = environment(corpus, evalset, meter.name)
     record = _open(store, name or experiment.name, experiment, here, fresh)
     with store.lease(record):
@@ -178,7 +179,7 @@ class _Session:
         experiment: Experiment,
         configurations: Sequence[Configuration],
         questions: Sequence[Question],
-        metrics: Sequence[Metric],
+        metrics: Mapping[str, Metric],
         pipeline: Pipeline,
         progress: Callable[[Progress], None],
         stop: Callable[[], bool],
@@ -211,7 +212,7 @@ class _Session:
         self._calls = self._done = self._matrix.held
         self._failures = Counter({"failed": sum(1 for kind in store.answered(record.id).values() if kind)})
         self._in_a_row: dict[str, tuple[str, int]] = {}
-        self._closed = {trial.configuration.id for trial in store.trials(record.id) if trial.state == "incomplete" and trial.reason}
+        self._closed = {trial.configuration.id for trial in store.trials(record.id) if trial.reason.startswith(_STOPPED)}
 
     @property
     def total(self) -> int:
@@ -301,7 +302,7 @@ class _Session:
         if count >= _FAILURES_IN_A_ROW:
             self._closed.add(configuration.id)
             self._store.set_trial(
-                self._run_id, configuration.id, "incomplete", f"stopped after {count} failures in a row: {failure.code}: {failure.message}"
+                self._run_id, configuration.id, "incomplete", f"{_STOPPED} {count} failures in a row: {failure.code}: {failure.message}"
             )
 
     def flush(self) -> None:
@@ -320,7 +321,7 @@ class _Session:
                 continue
             lost = infrastructure[configuration.id]
             reason = f"{lost} answers lost to infrastructure failures; mend with --retry-failed" if lost else ""
-            self._store.set_trial(self._run_id, configuration.id, "incomplete" if lost else "finished", "" if lost else reason)
+            self._store.set_trial(self._run_id, configuration.id, "incomplete" if lost else "finished", reason)
 
     # ------------------------------------------------------------------------------------------------- bookkeeping
 
@@ -443,16 +444,16 @@ class _Matrix:
             return self._cost_sum / self._count
 
 
-def score(question: Question, answer: Answer, metrics: Sequence[Metric]) -> tuple[Score, ...]:
-    """An answer's scores. A model's failure scores 0 wherever a metric of answers applies (what was retrieved is judged as
-    always); an infrastructure failure is not scored."""
+def score(question: Question, answer: Answer, metrics: Mapping[str, Metric]) -> tuple[Score, ...]:
+    """An answer's scores, each under the name its metric was asked for by. A model's failure scores 0 wherever a metric of
+    answers applies (what was retrieved is judged as always); an infrastructure failure is not scored."""
     failure = answer.failure
     if failure is not None and failure.kind == "infrastructure":
-        return tuple(Score(metric=metric.name, value=None, reason=f"not answered: {failure.code}") for metric in metrics)
-    scored = [(metric, metric.score(question, answer)) for metric in metrics]
-    if failure is None:
-        return tuple(each for _, each in scored)
-    return tuple(
-        replace(each, value=0.0, reason=failure.code) if metric.judges == "answer" and each.value is not None else each
-        for metric, each in scored
-    )
+        return tuple(Score(metric=name, value=None, reason=f"not answered: {failure.code}") for name in metrics)
+    scores = []
+    for name, metric in metrics.items():
+        scored = metric.score(question, answer)
+        if failure is not None and metric.judges == "answer" and scored.value is not None:
+            scored = Score(metric=name, value=0.0, reason=failure.code)
+        scores.append(scored if scored.metric == name else replace(scored, metric=name))
+    return tuple(scores)

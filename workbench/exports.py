@@ -17,6 +17,7 @@ from workbench.errors import InputError
 from workbench.ledger import standalone
 from workbench.recommendation import choose, sentences
 from workbench.records import DEFAULT_AXES, Energy, Question, ScoredAnswer, as_json, plugin_label
+from workbench.registry import require
 from workbench.stats import Interval
 
 FORMATS = ("table", "csv", "json", "markdown", "html")
@@ -269,47 +270,17 @@ def notes(comparison: Comparison) -> list[str]:
         found.append(f"{count} answers found more or less of their prompt cached than their own static prefix; their prefill is rebuilt as if alone.")
     spent = comparison.spent
     if spent.one_off_joules is not None and spent.one_off_per_answer is not None:
-        works = ", ".join(f"{work} {reading.seconds:.1f} s" for work, reading in spent.one_offs.items())
+        works = ", ".join(f"{work} {number(reading.cpu_seconds, 1)}" for work, reading in spent.one_offs.items())
         found.append(
-            f"One-off work ({works}): {energy_text(spent.one_off_joules)} J in all, {significant(spent.one_off_per_answer.central)} J "
+            f"One-off work (CPU-seconds: {works}): {energy_text(spent.one_off_joules)} J in all, {significant(spent.one_off_per_answer.central)} J "
             f"per answer over the {spent.answers} answers of this run; not part of the joules per answer above."
         )
     return found
 
 
-_STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:76rem;padding:0 1rem;color:#1b1b1f;background:#fff}
-table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums}
-th,td{border-bottom:1px solid #d8d8de;padding:.35rem .6rem;text-align:left;vertical-align:top}
-th{background:#f3f3f7}.scroll{overflow-x:auto}.verdict{border-left:4px solid #0072b2;padding:.2rem 1rem;background:#f3f7fb}
-.chosen td{background:#eaf5ee}small{color:#5a5a66}svg{max-width:100%;height:auto}
-@media(prefers-color-scheme:dark){body{color:#e8e8ee;background:#17171b}th{background:#26262d}th,td{border-color:#3a3a44}
-.verdict{background:#1d2733}.chosen td{background:#1d3326}small{color:#a5a5b3}.chart{background:#fff;padding:.5rem}}
-"""
-
-
 def _html(comparison: Comparison) -> str:
-    from workbench.charts import pareto_svg
-
-    recommendation = choose(comparison)
-    chosen = recommendation.chosen.id if recommendation.chosen else ""
-    escape = html.escape
-    head = "".join(f"<th>{escape(column)}</th>" for column in header(comparison))
-    body = "".join(
-        f"<tr{' class=chosen' if row[0] == chosen else ''}>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>\n"
-        for row in rows(comparison)
-    )
-    rejected = "".join(
-        f"<li>{escape(each.configuration.label)} [{escape(each.configuration.id)}]: {escape(each.reason)}</li>"
-        for each in recommendation.rejections
-    )
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>Run {escape(comparison.run)}</title><style>{_STYLE}</style></head><body>\n"
-        f"<h1>Run {escape(comparison.run)}</h1>\n<p class=verdict>{'<br>'.join(map(escape, sentences(recommendation)))}</p>\n"
-        f"<div class=chart>{pareto_svg(comparison)}</div>\n<div class=scroll><table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table></div>\n"
-        f"<h2>Why not the others</h2><ul>{rejected}</ul>\n<p><small>{'<br>'.join(map(escape, notes(comparison)))}</small></p>\n</body></html>\n"
-    )
+    page: str = require("workbench.html_report", "the HTML report").render(comparison)
+    return page
 
 
 # ---------------------------------------------------------------------------------------------------------- answers

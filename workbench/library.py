@@ -25,15 +25,22 @@ def locate(kind: Kind, name: str | Path) -> Path:
     Raises ``InputError`` with what was looked for and what there is.
     """
     given = Path(name)
-    if given.exists():
+    if _exists(given):
         return given
     by_name = len(given.parts) == 1
     for folder in _folders(kind) if by_name else ():
-        if (folder / given).exists():
+        if _exists(folder / given):
             return folder / given
     looked = f"neither a path nor a name in ./{kind} or in what ships" if by_name else "there is no such file or folder"
     names = ", ".join(available(kind)) or "none"
     raise InputError(f"{_NOUN[kind]} {str(name)!r} was not found: {looked}; available by name: {names}")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name too long for any file
+        return False
 
 
 def available(kind: Kind) -> list[str]:

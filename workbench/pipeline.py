@@ -242,7 +242,7 @@ def draw_seed(seed: int, configuration: str, question: str, repeat: int) -> int:
 
 def without_secrets(text: str) -> str:
     """The text with the values of environment variables that hold keys blanked out."""
-    for name, value in os.environ.items():
+    for name, value in sorted(os.environ.items(), key=lambda item: -len(item[1])):  # one key may begin with another
         if len(value) >= 8 and any(word in name.upper() for word in ("KEY", "TOKEN", "SECRET", "PASSWORD")):
             text = text.replace(value, f"<{name}>")
     return text

@@ -340,10 +340,19 @@ def _against(recommendation: Recommendation, reference: Configuration) -> list[s
 
 
 def _saving(unit: str, ratio: Interval) -> str:
+    """A ratio in words: percent where it is near 1, times where it is far from it."""
+    if ratio.low > 0 and ratio.high < 0.1:
+        return f"{_figure(1 / ratio.mean)}× fewer {unit} ({_figure(1 / ratio.high)}–{_figure(1 / ratio.low)}×)"
+    if ratio.high == 0:
+        return f"no {unit} at all"
     change, low, high = (100 * (1 - value) for value in (ratio.mean, ratio.high, ratio.low))
     if change >= 0:
         return f"{change:.0f} % fewer {unit} ({low:.0f} to {high:.0f} %)"
     return f"{-change:.0f} % more {unit} ({-high:.0f} to {-low:.0f} %)"
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
 
 def as_mapping(recommendation: Recommendation) -> dict[str, Any]:

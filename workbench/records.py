@@ -82,7 +82,7 @@ DEFAULT_AXES: dict[str, Any] = {
     "top_k": 40,
     "top_p": 1.0,
     "repeat_penalty": 1.0,
-    "max_tokens": 48,
+    "max_tokens": 32,
     "stop": [],
     "retriever": "bm25",
     "embedder": "embedded:minilm-l6",

@@ -8,6 +8,10 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import os
+import re
+import reprlib
+import sys
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +30,9 @@ KINDS = ("models", "embedders", "chunkers", "retrievers", "rerankers", "metrics"
 _SINGULAR = {"strategies": "strategy", **{kind: kind.removesuffix("s") for kind in KINDS if kind != "strategies"}}
 _FOLDER = Path(__file__).parent
 _NO_PLUGIN = {"models", "retrievers", "rerankers"}  # kinds where the name ``none`` means to go without
+_GIVEN = {"retrievers": 1}  # positional arguments that a kind's build() is given before the name after the colon
+_PLAIN = {"int": int, "float": float, "bool": bool, "str": str}  # annotations that say all without an import
+_PYTHON_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*)?")
 _ANY_PROVIDER = {"models": "langchain", "embedders": "sentence_transformers"}  # who takes a prefix that no file is named after
 _EXTRA_OF = {
     "xllamacpp": "embedded",
@@ -76,20 +83,28 @@ def describe(kind: str, name: str) -> Plugin:
     """What a plugin's file says of itself; nothing is imported."""
     if name == "none":
         return Plugin(kind=kind, name=name, description=f"Go without {kind}.", parameters=())
+    node = _build_function(kind, name)
+    pairs = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+    parameters = tuple(
+        Parameter(
+            name=argument.arg,
+            type=ast.unparse(argument.annotation) if argument.annotation else "",
+            default=ast.unparse(default) if default else None,
+        )
+        for argument, default in pairs
+    )
+    documentation = (ast.get_docstring(node) or "").partition("\n")[0]
+    return Plugin(kind=kind, name=name, description=documentation, parameters=parameters)
+
+
+@cache
+def _build_function(kind: str, name: str) -> ast.FunctionDef:
+    if name not in names(kind):
+        raise InputError(f"unknown {_SINGULAR[kind]} {name!r}; available: {', '.join(names(kind))}")
     tree = ast.parse((_FOLDER / kind / f"{name}.py").read_text(encoding="utf-8"))
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and node.name == "build":
-            documentation = (ast.get_docstring(node) or "").partition("\n")[0]
-            pairs = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
-            parameters = tuple(
-                Parameter(
-                    name=argument.arg,
-                    type=ast.unparse(argument.annotation) if argument.annotation else "",
-                    default=ast.unparse(default) if default else None,
-                )
-                for argument, default in pairs
-            )
-            return Plugin(kind=kind, name=name, description=documentation, parameters=parameters)
+            return node
     raise InputError(f"workbench/{kind}/{name}.py offers no build(); every plugin file must")
 
 
@@ -107,16 +122,31 @@ def resolve(kind: str, choice: PluginChoice) -> tuple[str, str | None]:
         return name, None
     prefix, colon, rest = name.partition(":")
     if prefix == "python" and colon:
+        if not _PYTHON_PATH.fullmatch(rest):
+            raise InputError(f"{_SINGULAR[kind]} {name!r}: expected python:package.module:function")
         return "python", rest
     if kind == "metrics" and "@" in name:
         prefix, _, rest = name.partition("@")
         colon = "@"
     if colon and prefix in available:
+        if prefix == "none" or len(_build_function(kind, prefix).args.args) <= _GIVEN.get(kind, 0):
+            raise InputError(f"{_SINGULAR[kind]} {name!r}: {prefix} takes nothing after it; write {prefix}")
         return prefix, rest
-    if colon and kind in _ANY_PROVIDER:
+    if colon and prefix and rest and kind in _ANY_PROVIDER:
         return _ANY_PROVIDER[kind], name
     hint = ", or provider:model (see `workbench plugins models`)" if kind == "models" else ""
     raise InputError(f"unknown {_SINGULAR[kind]} {name!r}; available: {', '.join(available)}{hint}")
+
+
+def check(kind: str, choice: PluginChoice) -> None:
+    """Refuse a choice that cannot be built, as far as the plugin's file tells without being imported.
+
+    Raises ``InputError`` for unknown plugins, unknown parameters, and values that are not of a parameter's plain type.
+    """
+    file, _ = resolve(kind, choice)
+    if file != "python":
+        types = {each.name: _PLAIN.get(each.type, Any) for each in describe(kind, file).parameters}
+        _parameters(choice, {name: TypeAdapter(type_) for name, type_ in types.items()})
 
 
 def build(kind: str, choice: PluginChoice, *context: Any) -> Any:
@@ -125,22 +155,9 @@ def build(kind: str, choice: PluginChoice, *context: Any) -> Any:
     Raises ``InputError`` for unknown names and unusable parameters, ``MissingLibrary`` where an extra is not installed.
     """
     module, rest = load(kind, choice)
-    parameters = {} if isinstance(choice, str) else {key: value for key, value in choice.items() if key != "name"}
     positional = (*context, rest) if rest is not None else context
     factory = _factory(module, plugin_name(choice))
-    problems: list[str] = []
-    schema = _schema(factory)
-    for key, value in parameters.items():
-        if key not in schema:
-            allowed = ", ".join(schema) or "none"
-            problems.append(f"{plugin_name(choice)} has no parameter {key!r}; its parameters: {allowed}")
-            continue
-        try:
-            parameters[key] = schema[key].validate_python(value)
-        except ValidationError as error:
-            problems.append(f"{plugin_name(choice)}: {key} is {value!r}; {error.errors()[0]['msg'].lower()}")
-    if problems:
-        raise InputError(problems)
+    parameters = _parameters(choice, _schema(factory))
     try:
         return factory(*positional, **parameters)
     except TypeError as error:
@@ -152,11 +169,32 @@ def build(kind: str, choice: PluginChoice, *context: Any) -> Any:
         raise
 
 
+def _parameters(choice: PluginChoice, schema: dict[str, TypeAdapter[Any]]) -> dict[str, Any]:
+    """The parameters of a choice as the schema reads them."""
+    parameters = {} if isinstance(choice, str) else {key: value for key, value in choice.items() if key != "name"}
+    problems: list[str] = []
+    for key, value in parameters.items():
+        if key not in schema:
+            allowed = ", ".join(schema) or "none"
+            problems.append(f"{plugin_name(choice)} has no parameter {key!r}; its parameters: {allowed}")
+            continue
+        try:
+            parameters[key] = schema[key].validate_python(value)
+        except ValidationError as error:
+            rule = error.errors()[0]["msg"].lower()
+            problems.append(f"{plugin_name(choice)}: {key} is {reprlib.repr(value)}; {rule}")
+    if problems:
+        raise InputError(problems)
+    return parameters
+
+
 def load(kind: str, choice: PluginChoice) -> tuple[ModuleType, str | None]:
     """Import the one file behind a choice; returns it with what follows the prefix."""
     file, rest = resolve(kind, choice)
     if file == "python":
         target, _, attribute = (rest or "").partition(":")
+        if os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())  # a project's own plugins lie in its folder; the console script leaves it out
         module = _import(target, f"{_SINGULAR[kind]} {plugin_name(choice)!r}")
         if attribute not in ("", "build"):
             named = ModuleType(target)

@@ -47,9 +47,17 @@ def recommend(run: str | Comparison = "latest", goal: Goal | None = None, *, sto
 
 
 def answers(
-    run: str = "latest", *, configuration: str | None = None, question: str | None = None, store: Store | None = None
+    run: str = "latest",
+    *,
+    configuration: str | None = None,
+    question: str | None = None,
+    texts: bool = True,
+    store: Store | None = None,
 ) -> Iterator[tuple[Question, ScoredAnswer]]:
-    """Stored answers with their questions; ``configuration`` may be the beginning of an id."""
+    """Stored answers with their questions; ``configuration`` may be the beginning of an id.
+
+    Without ``texts``, prompts and passages are blank: much less to read where only figures are wanted.
+    """
     store = store or Store(create=False)
     record = store.get(run)
     questions = {each.id: each for each in store.questions(record.id)}
@@ -57,7 +65,7 @@ def answers(
         raise InputError(f"run {record.name!r} has no question {question!r}; see: workbench answers {record.name}")
     if configuration is not None:
         configuration = find_configuration(store, record, configuration)
-    for scored in store.answers(record.id, configuration=configuration, question=question):
+    for scored in store.answers(record.id, configuration=configuration, question=question, texts=texts):
         yield questions[scored.answer.question], scored
 
 

@@ -46,7 +46,8 @@ def points(space: Space) -> Points:
         if plugin_name(point["model"]) == "none" and plugin_name(point["retriever"]) == "none":
             impossible["neither a model nor a retriever: nothing could answer"] += 1
             continue
-        if plugin_name(point["chunker"]) == "tokens" and point["chunk_overlap"] >= point["chunk_tokens"]:
+        cut = plugin_name(point["retriever"]) != "none" and plugin_name(point["chunker"]) == "tokens"
+        if cut and point["chunk_overlap"] >= point["chunk_tokens"]:
             impossible["chunk_overlap is not smaller than chunk_tokens"] += 1
             continue
         kept, dropped = canonical(point, facts[plugin_label(point["model"])])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,6 +25,9 @@ _KIND_OF_AXIS = {
 }
 _NOT_YET = {"dollars": "prices", "grams_co2e": "carbon accounting"}
 
+_brief = reprlib.Repr()  # a value in a message must stay readable, however deep or long it is
+_brief.maxlevel, _brief.maxlist, _brief.maxstring, _brief.maxother = 2, 4, 80, 80
+
 
 def _listed(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
@@ -33,12 +37,19 @@ def _choice(value: Any) -> Any:
     if isinstance(value, str) and value:
         return value
     if isinstance(value, dict) and isinstance(value.get("name"), str) and all(isinstance(key, str) for key in value):
-        return value
+        return value if len(value) > 1 else value["name"]
     raise PydanticCustomError("choice", "expected a name, or a mapping with name and parameters")
 
 
+def _no_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise PydanticCustomError("number", "expected a number")
+    return value
+
+
 Choices = Annotated[list[Annotated[Any, BeforeValidator(_choice)]], BeforeValidator(_listed), Field(min_length=1)]
-Temperature = Annotated[float, Field(ge=0, le=2)]
+Number = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
+Temperature = Annotated[Number, Field(ge=0, le=2)]
 Positive = Annotated[int, Field(ge=1, strict=True)]
 Count = Annotated[int, Field(ge=0, strict=True)]
 
@@ -54,8 +65,8 @@ class Space(_Strict):
     prompt: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)] = [DEFAULT_AXES["prompt"]]
     temperature: Annotated[list[Temperature], BeforeValidator(_listed), Field(min_length=1)] = [0]
     top_k: Annotated[list[Count], BeforeValidator(_listed), Field(min_length=1)] = [DEFAULT_AXES["top_k"]]
-    top_p: Annotated[list[Annotated[float, Field(gt=0, le=1)]], BeforeValidator(_listed), Field(min_length=1)] = [1.0]
-    repeat_penalty: Annotated[list[Annotated[float, Field(ge=0.5, le=2)]], BeforeValidator(_listed), Field(min_length=1)] = [1.0]
+    top_p: Annotated[list[Annotated[Number, Field(gt=0, le=1)]], BeforeValidator(_listed), Field(min_length=1)] = [1.0]
+    repeat_penalty: Annotated[list[Annotated[Number, Field(ge=0.5, le=2)]], BeforeValidator(_listed), Field(min_length=1)] = [1.0]
     max_tokens: Annotated[list[Positive], BeforeValidator(_listed), Field(min_length=1)] = [DEFAULT_AXES["max_tokens"]]
     stop: Annotated[list[list[str]], Field(min_length=1)] = [[]]
     retriever: Choices = [DEFAULT_AXES["retriever"]]
@@ -74,12 +85,12 @@ class Goal(_Strict):
     """What decides: the metric, how much worse than the best is acceptable, the bars, and what is to be small."""
 
     metric: str = "token_f1"
-    margin: Annotated[float, Field(ge=0, le=1)] = 0.05
-    floor: Annotated[float, Field(ge=0, le=1)] | None = None
-    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    margin: Annotated[Number, Field(ge=0, le=1)] = 0.05
+    floor: Annotated[Number, Field(ge=0, le=1)] | None = None
+    confidence: Annotated[Number, Field(gt=0.5, lt=1)] = 0.95
     reference: Literal["best"] = "best"
     minimise: Literal["joules", "tokens", "seconds"] = "joules"
-    limits: dict[Literal["p50_seconds", "p95_seconds"], Annotated[float, Field(gt=0)]] = {}
+    limits: dict[Literal["p50_seconds", "p95_seconds"], Annotated[Number, Field(gt=0)]] = {}
 
     @field_validator("minimise", mode="before")
     @classmethod
@@ -94,17 +105,10 @@ class Goal(_Strict):
 class Budget(_Strict):
     """Where a run stops by itself, to be resumed; ``None`` is no bound."""
 
-    minutes: Annotated[float, Field(gt=0)] | None = None
-    watt_hours: Annotated[float, Field(gt=0)] | None = None
+    minutes: Annotated[Number, Field(gt=0)] | None = None
+    watt_hours: Annotated[Number, Field(gt=0)] | None = None
     tokens: Positive | None = None
     calls: Positive | None = None
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _not_bool(cls, value: Any) -> Any:
-        if isinstance(value, bool):
-            raise PydanticCustomError("number", "expected a number")
-        return value
 
 
 class Selection(_Strict):
@@ -126,7 +130,7 @@ class Experiment(_Strict):
     budget: Budget = Budget()
     repeats: Annotated[int, Field(ge=1, le=100, strict=True)] = 1
     region: str = "WOR"
-    timeout_seconds: Annotated[float, Field(gt=0)] = 60.0
+    timeout_seconds: Annotated[Number, Field(gt=0)] = 60.0
     retries: Annotated[int, Field(ge=0, le=20, strict=True)] = 3
     seed: Annotated[int, Field(strict=True)] = 7
     space: Space = Space()
@@ -149,7 +153,7 @@ def read_experiment(source: str | Path | Mapping[str, Any]) -> Experiment:
     content = _read_yaml(path)
     for key in ("corpus", "evalset"):
         value = content.get(key)
-        if isinstance(value, str) and value and not Path(value).exists() and (path.parent / value).exists():
+        if isinstance(value, str) and value and not _exists(Path(value)) and _exists(path.parent / value):
             content[key] = str(path.parent / value)
     return _validate(content, path.name, path.stem if path.stem != "experiment" else path.parent.resolve().name)
 
@@ -157,7 +161,7 @@ def read_experiment(source: str | Path | Mapping[str, Any]) -> Experiment:
 def find_experiment(name: str | Path) -> Path:
     """The experiment file of a path, or of a name under ``evals`` in the project folder or in what ships."""
     given = Path(name)
-    if given.is_file():
+    if _exists(given) and given.is_file():
         return given
     folders = experiment_folders()
     candidates = [given / "experiment.yaml"]
@@ -165,7 +169,7 @@ def find_experiment(name: str | Path) -> Path:
         candidates += [folder / given / "experiment.yaml" for folder in folders]
         candidates += [path for folder in folders for path in folder.glob(f"*/{given}.yaml")]
     for candidate in candidates:
-        if candidate.is_file():
+        if _exists(candidate) and candidate.is_file():
             return candidate
     known = sorted(experiments())
     raise InputError(f"{name}: no such experiment file; available by name: {', '.join(known) or 'none'}")
@@ -185,6 +189,13 @@ def experiment_folders() -> list[Path]:
     """Where named experiments are looked up, first match wins."""
     here = Path(__file__).parent
     return [folder for folder in (Path("evals"), here / "evals", here.parent / "evals") if folder.is_dir()]
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name too long for any file
+        return False
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -260,7 +271,7 @@ def _problem_of(path: str, kind: str, choice: Any) -> list[str]:
     except PydanticCustomError:
         return []  # its type is reported already
     try:
-        registry.resolve(kind, choice)
+        registry.check(kind, choice)
         if kind == "metrics":
             registry.build(kind, choice)
     except WorkbenchError as error:
@@ -279,8 +290,10 @@ def _sentence(file: str, detail: ErrorDetails) -> str:
         return f"{file}: {path} is not a known key; " + (f"did you mean {close[0]}?" if close else f"expected one of {', '.join(known)}")
     if detail["type"] == "missing":
         return f"{file}: {path} is missing; it must be given"
-    message = detail["msg"].replace("Input should be", "expected").replace("List should have", "expected")
-    return f"{file}: {path.replace('.[key]', '')} is {detail['input']!r}; {message}"
+    message = detail["msg"]
+    for wording in ("Input should be", "List should have", "Value should have", "Keys should be"):
+        message = message.replace(wording, "expected")
+    return f"{file}: {path.replace('.[key]', '')} is {_brief.repr(detail['input'])}; {message}"
 
 
 def _keys_of(parent: tuple[int | str, ...]) -> list[str]:

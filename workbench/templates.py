@@ -9,6 +9,7 @@ model continues).
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -41,7 +42,7 @@ class Template:
     def render(self, question: str, passages: Sequence[Passage]) -> Prompt:
         """The prompt for one question; what question and passages contain is never read as a placeholder."""
         numbered = "\n".join(f"[{number}] {passage.chunk.text}" for number, passage in enumerate(passages, 1))
-        context = _fill(self.context, {"passages": numbered}) if passages else ""
+        context = _fill(self.context, {"passages": numbered}).rstrip() + "\n\n" if passages else ""
         user = _fill(self.user, {"question": question, "context": context})
         return Prompt(messages=(*self.static, Message(role="user", content=user)), cue=self.cue)
 
@@ -61,8 +62,12 @@ def available() -> list[str]:
 def load(name: str) -> Template:
     """A template by path, or by name from the project folder's ``prompts``, then from what ships."""
     for path in (Path(name), Path("prompts") / f"{name}.txt", _SHIPPED / f"{name}.txt"):
-        if path.suffix == ".txt" and path.is_file():
-            return _parse(path, path.stat().st_mtime_ns)
+        try:
+            modified = path.stat().st_mtime_ns if path.suffix == ".txt" and path.is_file() else None
+        except OSError:  # a name too long for any file
+            continue
+        if modified is not None:
+            return _parse(path, modified)
     raise InputError(f"unknown prompt {name!r}; available: {', '.join(available())}, or the path of a .txt template")
 
 
@@ -77,6 +82,8 @@ def _parse(path: Path, modified: int) -> Template:
     sections = list(zip(rest[::2], (part.removesuffix("\n") for part in rest[1::2]), strict=True))
     problems = [f"{path}: text before the first section: {before.strip()[:40]!r}"] if before.strip() else []
     named = {name: content for name, content in sections if not name.startswith("example")}
+    often = [name for name, count in Counter(name for name, _ in sections).items() if count > 1 and name in named]
+    problems += [f"{path}: section [{name}] stands more than once; join them" for name in often]
     roles = [name.removeprefix("example ") for name, _ in sections if name.startswith("example")]
     if "{question}" not in named.get("user", ""):
         problems.append(f"{path}: section [user] must hold {{question}}")

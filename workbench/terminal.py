@@ -52,7 +52,7 @@ class Live:
             self._bar.update(self._task, completed=progress.done, total=progress.total, what=what, spent=f"{joules}{failed}")
         elif time.monotonic() - self._printed > _LINE_SECONDS or progress.done == progress.total:
             self._printed = time.monotonic()
-            err.print(f"{progress.done}/{progress.total} answers · {joules}{failed} · {what}", markup=False)
+            err.print(f"{progress.done}/{progress.total} answers · {joules}{failed} · {what}", markup=False, soft_wrap=True)
 
 
 @contextmanager

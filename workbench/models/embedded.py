@@ -22,6 +22,8 @@ from workbench.errors import GenerationError, InfrastructureFailure, MachineErro
 from workbench.records import Completion, Decoding, Prompt
 from workbench.weights import find, require
 
+Style = Literal["auto", "chat", "text"]
+
 _ACCEPTS = frozenset({"temperature", "top_k", "top_p", "repeat_penalty", "max_tokens", "stop", "seed"})
 
 
@@ -181,19 +183,31 @@ def _failure(error: dict[str, Any]) -> GenerationError:
     return InfrastructureFailure("server_error", message)
 
 
-def facts(name: str, **_: Any) -> ModelFacts:
-    """What is known of an embedded model before it is loaded."""
+def facts(name: str, *, style: Style = "auto", **_: Any) -> ModelFacts:
+    """What is known of an embedded model before it is loaded; a base model is given text whatever is asked for."""
     weights = find(name, "generator")
-    style: Literal["chat", "text"] = "text" if weights.style == "text" else "chat"
+    chat = weights.style == "chat" and style != "text"
     return ModelFacts(
-        accepts=_ACCEPTS, style=style, runs_here=True, digest=f"{weights.sha256[:16]}+xllamacpp-{version('xllamacpp')}"
+        accepts=_ACCEPTS,
+        style="chat" if chat else "text",
+        runs_here=True,
+        digest=f"{weights.sha256[:16]}+xllamacpp-{version('xllamacpp')}",
     )
 
 
 def build(
-    name: str, *, context_tokens: int = 4096, slots: int = 1, threads: int = 0, timeout_seconds: float = 60.0
+    name: str,
+    *,
+    style: Style = "auto",
+    context_tokens: int = 4096,
+    slots: int = 1,
+    threads: int = 0,
+    timeout_seconds: float = 60.0,
 ) -> EmbeddedModel:
-    """A language model that ships as a package, run in this process by llama.cpp (0 threads: one per vCPU)."""
+    """A language model that ships as a package, run in this process by llama.cpp.
+
+    ``style: text`` lets an instruct model continue raw text instead of answering messages; 0 threads is one per vCPU.
+    """
     return EmbeddedModel(
-        name, facts(name), context_tokens=context_tokens, slots=slots, threads=threads, timeout_seconds=timeout_seconds
+        name, facts(name, style=style), context_tokens=context_tokens, slots=slots, threads=threads, timeout_seconds=timeout_seconds
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from workbench.errors import InputError
 from workbench.records import Configuration, as_json
 
 if TYPE_CHECKING:
@@ -46,4 +47,6 @@ def _block(configuration: Configuration) -> tuple[str, str, str, str]:
 
 def build(*, round_questions: int = 12) -> Grid:
     """Every configuration answers every question: the full grid, in rounds so that drift favours nobody."""
+    if round_questions < 1:
+        raise InputError(f"grid: round_questions is {round_questions}; expected at least 1")
     return Grid(round_questions)

@@ -1,0 +1,177 @@
+"""How many answers a second the workbench itself can handle, when the model takes no time.
+
+Runs configurations × questions through ``workbench.run``: reading the data, chunking, indexing, BM25 retrieval, prompts, the
+scripted model, five metrics, the ledger, and a durable SQLite store. The data are made up from a seed in a temporary folder.
+Where promptfoo is installed, the same number of rows goes through its ``echo`` provider, which returns the prompt: one
+process, eight at a time, its own store, no cache, no assertions and no retrieval, so that it has less to do than we have.
+
+    python benchmarks/harness.py
+    python benchmarks/harness.py --configurations 2 --questions 200 --repeat 3
+
+The last line is the median of ``--repeat`` fresh processes, over the whole call of ``workbench.run``, imports and all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import workbench
+
+_PROMPTFOO = "promptfoo@0.123"
+_REPORTED = "promptfoo not found; it did 217 rows/s on a 2-core machine (0.123, echo, -j 8)"
+_QUIET = {
+    "PROMPTFOO_CACHE_ENABLED": "false",
+    "PROMPTFOO_DISABLE_REMOTE_GENERATION": "1",
+    "PROMPTFOO_DISABLE_TELEMETRY": "1",
+    "PROMPTFOO_DISABLE_UPDATE": "1",
+}
+_SYLLABLES = [first + second for first in "bdfgklmnprstv" for second in ("a", "e", "i", "o", "u", "ar", "en", "is")]
+_PROPERTIES = ("founder", "colour", "height", "harbour", "patron", "emblem", "currency", "river")
+
+
+def main() -> None:
+    """Measure, and print what was done."""
+    options = _options()
+    if options.measure:
+        print(json.dumps(_run(Path(options.measure), options)))
+        return
+    with tempfile.TemporaryDirectory(prefix="harness-") as folder:
+        make_data(Path(folder), options.documents, options.questions, options.seed)
+        rows = options.configurations * options.questions
+        print(f"{options.configurations} configurations × {options.questions:,} questions = {rows:,} rows over {options.documents} documents")
+        print("BM25, scripted model without latency, five metrics, ledger, SQLite with synchronous=FULL")
+        measured = [_in_fresh_process(Path(folder)) for _ in range(options.repeat)]
+        for times in measured:
+            print("; ".join(f"{what} {seconds:.2f} s" for what, seconds in times.items()))
+        loop, call = (statistics.median(rows / times[what] for times in measured) for what in ("loop", "whole call"))
+        print(f"loop only {loop:,.0f} rows/s, whole call {call:,.0f} rows/s")
+        _compare(Path(folder), options, rows, loop, call)
+    print(f"{call:.0f} rows/s")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--configurations", type=int, default=5, help="prompts with 1, 2, … passages (default: %(default)s)")
+    parser.add_argument("--questions", type=int, default=1000, help="questions for each of them (default: %(default)s)")
+    parser.add_argument("--documents", type=int, default=300, help="size of the corpus (default: %(default)s)")
+    parser.add_argument("--repeat", type=int, default=3, help="how many times to measure (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=7, help="what the data are made from (default: %(default)s)")
+    parser.add_argument("--no-promptfoo", action="store_true", help="leave the comparison out")
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+# ------------------------------------------------------------------------------------------------------------ ours
+
+
+def make_data(folder: Path, documents: int, questions: int, seed: int) -> None:
+    """A corpus of made-up words with facts planted in it, and a question for every fact, in the native format."""
+    dice = random.Random(seed)  # noqa: S311 - reproducible data, not a secret
+    vocabulary = ["".join(dice.choices(_SYLLABLES, k=dice.randint(1, 3))) for _ in range(4000)]
+    weights = [1 / rank for rank in range(1, len(vocabulary) + 1)]
+
+    def sentence() -> str:
+        return " ".join(dice.choices(vocabulary, weights, k=dice.randint(6, 18))).capitalize() + "."
+
+    texts = [[sentence() for _ in range(dice.randint(15, 40))] for _ in range(documents)]
+    asked = []
+    for number in range(questions):
+        place, of, answer = dice.randrange(documents), dice.choice(_PROPERTIES), " ".join(dice.choices(vocabulary, k=2))
+        name = "".join(dice.choices(_SYLLABLES, k=4)).capitalize()
+        texts[place].insert(dice.randrange(len(texts[place])), f"The {of} of {name} is {answer}.")
+        question = f"What is the {of} of {name}?"
+        asked.append({"id": f"q{number}", "question": question, "answers": [answer], "evidence": [f"d{place}"], "split": "dev"})
+    rows = [{"id": f"d{n}", "title": sentence(), "text": " ".join(text)} for n, text in enumerate(texts)]
+    for name, lines in (("documents", rows), ("questions", asked)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+
+def _in_fresh_process(folder: Path) -> dict[str, float]:
+    command = [sys.executable, __file__, *sys.argv[1:], "--measure", str(folder)]
+    return dict(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout))
+
+
+def _run(folder: Path, options: argparse.Namespace) -> dict[str, float]:
+    """Seconds of one run in a new store with an empty cache, by what they were used for."""
+    experiment = {
+        "corpus": str(folder),
+        "evalset": str(folder),
+        "space": {"model": ["scripted"], "passages": list(range(1, options.configurations + 1))},
+        "name": "harness",
+    }
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        os.environ["WORKBENCH_CACHE"] = f"{place}/cache"
+        started = time.perf_counter()
+        store = workbench.Store(f"{place}/harness.db")
+        outcome = workbench.run(experiment, store=store)
+        seconds = time.perf_counter() - started
+        if outcome.answers != options.configurations * options.questions:
+            raise SystemExit(f"{outcome.answers} answers were stored")
+        spent = {work.work: work.reading.seconds for work in store.one_offs(store.get("harness").id)}
+    in_session = spent.pop("harness")
+    one_off = sum(spent.values())
+    return {"importing, reading, opening": seconds - in_session, **spent, "loop": in_session - one_off, "whole call": seconds}
+
+
+# ------------------------------------------------------------------------------------------------------- promptfoo
+
+
+def _compare(folder: Path, options: argparse.Namespace, rows: int, loop: float, call: float) -> None:
+    command = None if options.no_promptfoo else _promptfoo()
+    if command is None:
+        print("promptfoo left out" if options.no_promptfoo else _REPORTED)
+        return
+    version, seconds, evaluating = _echo(command, folder, options.configurations)
+    print(f"promptfoo {version}, echo, -j 8: whole command {rows / seconds:.0f} rows/s ({seconds:.1f} s): we do {call * seconds / rows:.1f} times that")
+    if evaluating:
+        print(f"its evaluation alone {rows / evaluating:.0f} rows/s ({evaluating:.1f} s): our loop does {loop * evaluating / rows:.1f} times that")
+
+
+def _promptfoo() -> list[str] | None:
+    """How promptfoo is started here, if at all; nothing is downloaded."""
+    if found := shutil.which("promptfoo"):
+        return [found]
+    npx = shutil.which("npx")
+    command = [npx or "", "--no-install", "promptfoo"]
+    if npx and subprocess.run([*command, "--version"], capture_output=True, env={**os.environ, **_QUIET}).returncode == 0:
+        return command
+    return None
+
+
+def _echo(command: list[str], folder: Path, prompts: int) -> tuple[str, float, float | None]:
+    """promptfoo's version, seconds of the whole command, and those it says that the evaluation took."""
+    questions = [json.loads(line) for line in (folder / "questions.jsonl").read_text(encoding="utf-8").splitlines()]
+    configuration: dict[str, Any] = {
+        "prompts": [f"Answer in {number} words. Question: {{{{question}}}}" for number in range(1, prompts + 1)],
+        "providers": ["echo"],
+        "tests": [{"vars": {"question": question["question"]}} for question in questions],
+    }
+    (folder / "promptfooconfig.json").write_text(json.dumps(configuration), encoding="utf-8")
+    environment = {**os.environ, **_QUIET, "PROMPTFOO_CONFIG_DIR": str(folder / "promptfoo")}
+    version = subprocess.run([*command, "--version"], env=environment, check=True, capture_output=True, text=True).stdout.strip()
+    flags = ["-c", "promptfooconfig.json", "-j", "8", "-o", "echo.json", "--no-cache", "--no-table", "--no-progress-bar"]
+    started = time.perf_counter()
+    subprocess.run([*command, "eval", *flags], cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
+    seconds = time.perf_counter() - started
+    results = json.loads((folder / "echo.json").read_text(encoding="utf-8"))["results"]
+    if results["stats"]["successes"] != prompts * len(questions):
+        raise SystemExit(f"promptfoo: {results['stats']}")
+    duration = results["stats"].get("durationMs")
+    return version, seconds, duration and duration / 1000
+
+
+if __name__ == "__main__":
+    main()

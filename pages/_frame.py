@@ -1,0 +1,117 @@
+"""What every page shares: errors as sentences, choices that live in the address, the first steps when there is no run.
+
+Texts of users, corpora and models go to the page through ``st.text``, ``st.code`` and data frames only: labels, alerts
+and captions would read them as Markdown.
+"""
+
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from platform import python_version
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+from streamlit.navigation.page import StreamlitPage
+
+import workbench
+
+
+# Drawn here, because Streamlit fetches its own icons for a browser's tab from the network.
+ICON = """<svg xmlns="http://www.w3.org/2000/svg" width="64" height="64" viewBox="0 0 64 64">
+<rect width="64" height="64" rx="12" fill="#0072b2"/>
+<path d="M10 50H26V34H42V18H56" fill="none" stroke="#fff" stroke-width="4" stroke-dasharray="8 5"/>
+<circle cx="26" cy="34" r="8" fill="#e69f00"/><circle cx="46" cy="46" r="5" fill="#fff"/>
+</svg>"""
+
+_STYLE = "<style>.stMainBlockContainer {padding-top: 4.5rem; padding-bottom: 3rem}</style>"
+
+_framed: ContextVar[bool] = ContextVar("framed", default=False)
+
+
+def pages() -> list[StreamlitPage]:
+    """Every page, each at the address of its file's name; the root leads to the first."""
+    return [
+        st.Page(_to_the_first, default=True, visibility="hidden"),
+        st.Page("pages/run.py", title="Run", url_path="run"),
+        st.Page("pages/compare.py", title="Compare", url_path="compare"),
+        st.Page("pages/answers.py", title="Answers", url_path="answers"),
+    ]
+
+
+def _to_the_first() -> None:
+    st.switch_page("pages/run.py")
+
+
+def begin(title: str) -> DeltaGenerator:
+    """A page's heading; returns the place beside it, for the choice of the run.
+
+    Streamlit takes a folder named ``pages`` for its old kind of app until ``st.navigation`` is called once: a link that
+    opens a page first of all runs that page without ``app.py``. Then this calls it, and the page begins anew inside.
+    """
+    if not _framed.get():
+        st.navigation(pages(), position="hidden")
+        st.rerun()
+    st.html(_STYLE)
+    left, right = st.columns([3, 2], vertical_alignment="bottom")
+    left.title(title, anchor=False)
+    return right
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Show what goes wrong inside as a sentence with a next step; no traceback reaches the page."""
+    outer = _framed.set(True)
+    try:
+        yield
+    except workbench.WorkbenchError as error:
+        st.error("This did not work.", icon=":material/error:")
+        st.text("\n".join(f"• {problem}" for problem in str(error).splitlines()))
+    except Exception as error:
+        traceback.print_exc()
+        st.error("The app made a mistake. Reload the page; if it stays, report it with the details below.", icon=":material/bug_report:")
+        st.caption("Copy details with the button in the corner of the box.")
+        st.code(_details(error), language=None, wrap_lines=True)
+    finally:
+        _framed.reset(outer)
+
+
+def _details(error: Exception) -> str:
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return (
+        f"{type(error).__name__}: {error}\n"
+        f"in {where.name}, {where.filename}:{where.lineno}\n"
+        f"rag-workbench {workbench.__version__}, streamlit {st.__version__}, Python {python_version()}, {sys.platform}"
+    )
+
+
+def choose(label: str, key: str, options: Sequence[str], *, show: Callable[[str], str] = str, pills: bool = False) -> str:
+    """One of the options, kept in the address under ``key``, and from page to page; the first where none is named."""
+    widget, memory = f"choice of {key}", f"last {key}"
+    wanted = st.query_params.get(key) or st.session_state.get(memory)
+    st.session_state[widget] = wanted if wanted in options else options[0]
+    if key in st.query_params and wanted not in options:
+        st.warning(f"The address names a {key} that is not here; this is another one.", icon=":material/link_off:")
+    draw = st.segmented_control if pills else st.selectbox
+    chosen = draw(label, options, key=widget, format_func=show, on_change=lambda: keep(key, st.session_state[widget]))
+    keep(key, chosen or options[0])
+    return chosen or options[0]
+
+
+def keep(key: str, value: str | None) -> None:
+    """Put a value into the address."""
+    if value is not None and st.query_params.get(key) != value:
+        st.query_params[key] = value
+    st.session_state[f"last {key}"] = value
+
+
+def chosen_run(runs: Sequence[str], place: DeltaGenerator) -> str:
+    """The run that a page is about; without any, the page says what to do first and ends."""
+    if not runs:
+        st.info("There is no run yet. Start one, and its figures appear here while it is going on.", icon=":material/rocket_launch:")
+        st.page_link("pages/run.py", label="Start a run", icon=":material/play_circle:")
+        st.caption("From a terminal, `workbench demo` runs the demonstration.")
+        st.stop()
+    with place:
+        return choose("Run", "run", runs)

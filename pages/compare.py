@@ -1,0 +1,82 @@
+"""The recommendation, the table behind it, and quality against cost."""
+
+from functools import partial
+
+import streamlit as st
+
+import workbench
+from pages._frame import begin, choose, chosen_run
+from workbench.charts import pareto
+from workbench.comparison import Comparison
+
+_VERDICTS = {"decided": ("Decided", "green"), "undecided": ("Undecided", "orange"), "nothing qualifies": ("Nothing qualifies", "red")}
+_FILES = {"csv": "text/csv", "json": "application/json", "markdown": "text/markdown", "html": "text/html"}
+_ENDINGS = {"markdown": "md"}
+_COLUMNS = {
+    "setup": st.column_config.TextColumn("Setup", pinned=True, width=260),
+    "part": st.column_config.TextColumn("Part", width=130, help="What it is in the choice; frontier: nothing else is both better and cheaper."),
+    "joules": st.column_config.NumberColumn("J per answer", format="%.3g", help="Estimated, as if each answer ran alone."),
+    "joules_range": st.column_config.TextColumn("J low–high", help="Mostly common to all rows: comparisons are tighter than it."),
+    "energy_source": st.column_config.TextColumn("Energy from"),
+    "joules_per_correct": st.column_config.NumberColumn("J per correct", format="%.3g", help="Joules per correct answer; ∞: no answer was correct."),
+    "tokens_in": st.column_config.NumberColumn("Tokens in", format="%.0f"),
+    "tokens_out": st.column_config.NumberColumn("Tokens out", format="%.1f"),
+    "p50_seconds": st.column_config.NumberColumn("p50 (s)", format="%.3f", help="Half of the answers took no longer."),
+    "p95_seconds": st.column_config.NumberColumn("p95 (s)", format="%.3f", help="95 % of the answers took no longer."),
+    "failures": "Failures",
+    "answers": "Answers",
+    "state": "State",
+    "configuration": "Configuration",
+}
+
+
+@st.cache_resource(max_entries=8, show_spinner="Adding up the run")
+def compared(run: str, *version: float) -> Comparison:
+    """The comparison of a run, added up once per version of it."""
+    return workbench.compare(run)
+
+
+beside = begin("Compare")
+overviews = {overview.record.name: overview for overview in workbench.runs()}
+overview = overviews[chosen_run(list(overviews), beside)]
+record = overview.record
+if not overview.answers:
+    st.info("This run has no answer yet; its figures appear here as they come.", icon=":material/hourglass_top:")
+    st.page_link("pages/run.py", label="Watch it", icon=":material/play_circle:")
+    st.stop()
+comparison = compared(record.name, record.created, record.updated, overview.answers)
+recommendation = workbench.recommend(comparison)
+if record.state != "finished":
+    st.info(f"This run is {record.state}: figures are of the {overview.answers:,} answers stored so far.", icon=":material/hourglass_top:")
+
+with st.container(border=True):
+    word, colour = _VERDICTS[recommendation.verdict]
+    st.badge(word, color=colour)
+    st.text("\n".join(workbench.sentences(recommendation)))
+
+rows = workbench.comparison_rows(comparison, recommendation)
+deciding = {"quality": st.column_config.TextColumn(comparison.goal.metric, help="Decides; with its interval.")}
+others = {key: key.partition(":")[2] for key in rows[0] if ":" in key}
+st.dataframe(rows, hide_index=True, column_config=_COLUMNS | deciding | others, placeholder="not measured")
+
+cost = choose("Quality against", "cost", ["joules", "tokens", "seconds"], pills=True)
+st.altair_chart(pareto(comparison, cost, recommendation), width="stretch", height=470)
+
+with st.expander("Why not the others", icon=":material/balance:"):
+    st.dataframe(
+        [
+            {"Setup": each.configuration.label, "Why not": each.reason, "Configuration": each.configuration.id}
+            for each in recommendation.rejections
+        ],
+        hide_index=True,
+    )
+with st.expander("How the figures are known", icon=":material/science:", expanded=True):
+    for note in workbench.notes(comparison):
+        st.text(note)
+
+st.caption("Take the comparison with you")
+with st.container(horizontal=True):
+    for kind, mime in _FILES.items():
+        st.download_button(
+            kind, partial(workbench.export, comparison, kind), f"{record.name}.{_ENDINGS.get(kind, kind)}", mime, icon=":material/download:"
+        )

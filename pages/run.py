@@ -1,0 +1,128 @@
+"""Start an experiment as a process of its own, and watch it."""
+
+from datetime import timedelta
+
+import streamlit as st
+
+import workbench
+from pages._frame import begin, choose, explained, keep
+from workbench.launch import RunProgress
+
+_COLOURS = {"finished": "green", "running": "blue", "starting": "blue", "stopped": "orange", "interrupted": "orange", "failed": "red"}
+_MEANINGS = {
+    "starting": "The process is loading what it needs.",
+    "failed": "The process ended before it could write anything. Its last words:",
+    "interrupted": "The process is gone without having finished. What was answered is stored. Its last words:",
+}
+
+
+def watched(run: str, was_live: bool) -> None:
+    """The progress of a run; drawn anew every second while it is under way."""
+    with explained():
+        progress = workbench.watch(run)
+        if was_live and not progress.live:
+            st.rerun()
+        draw(progress)
+        buttons(progress)
+        if progress.state in ("failed", "interrupted"):
+            st.code("\n".join(progress.log) or "(nothing)", language=None, wrap_lines=True)
+
+
+def draw(progress: RunProgress) -> None:
+    """State, figures, and how far each configuration is."""
+    state = "stopping" if progress.stopping else progress.state
+    st.badge(state, color=_COLOURS.get(progress.state, "gray"))
+    if progress.state in _MEANINGS:
+        st.caption(_MEANINGS[progress.state])
+    if progress.note:
+        st.text(progress.note)
+    if not progress.total:
+        return
+    share = min(progress.answers / progress.total, 1.0)
+    st.progress(share, text=f"{progress.answers:,} of {progress.total:,} answers")
+    energy, seconds = progress.joules, progress.seconds
+    left, middle, right = st.columns(3)
+    left.metric(
+        "Energy so far (estimated)",
+        "not measured" if energy is None else f"{energy.central:,.1f} J",
+        help=None if energy is None else f"{energy.low:,.1f} to {energy.high:,.1f} J, from {energy.source.replace('_', ' ')}; answers and one-off work.",
+    )
+    middle.metric("Time running", "not known" if seconds is None else str(timedelta(seconds=round(seconds))))
+    right.metric("Failed answers", f"{progress.failures:,}")
+    st.dataframe(
+        [
+            {
+                "setup": trial.configuration.label,
+                "progress": trial.answers / trial.total if trial.total else 0.0,
+                "answers": f"{trial.answers} of {trial.total}",
+                "failed": trial.failures,
+                "state": f"{trial.state}: {trial.reason}" if trial.reason else trial.state,
+                "configuration": trial.configuration.id,
+            }
+            for trial in progress.trials
+        ],
+        hide_index=True,
+        column_config={
+            "setup": st.column_config.TextColumn("Setup", width="large"),
+            "progress": st.column_config.ProgressColumn("Progress", min_value=0.0, max_value=1.0, format="percent"),
+            "answers": "Answers",
+            "failed": "Failed",
+            "state": "State",
+            "configuration": "Configuration",
+        },
+    )
+
+
+def buttons(progress: RunProgress) -> None:
+    """What can be done with a run in its state."""
+    with st.container(horizontal=True):
+        if progress.state == "running" and st.button("Stop", icon=":material/stop_circle:", disabled=progress.stopping):
+            workbench.stop(progress.run)
+            st.rerun()
+        if progress.state in ("stopped", "interrupted") and st.button("Continue", icon=":material/resume:", type="primary"):
+            workbench.resume(progress.run)
+            st.rerun()
+        lost = any(trial.state == "incomplete" for trial in progress.trials)
+        if not progress.live and lost and st.button("Try failed answers again", icon=":material/replay:"):
+            workbench.resume(progress.run, retry_failed=True)
+            st.rerun()
+        if progress.answers:
+            st.page_link("pages/compare.py", label="Compare its setups", icon=":material/scatter_plot:")
+            st.page_link("pages/answers.py", label="Read its answers", icon=":material/quiz:")
+
+
+beside = begin("Run")
+names = [overview.record.name for overview in workbench.runs()]
+asked = st.query_params.get("run", "")
+if asked and asked not in names and workbench.launched(asked):
+    names.insert(0, asked)
+if names:
+    with beside:
+        name = choose("Run to watch", "run", names)
+    with st.container(border=True):
+        live = workbench.watch(name).live
+        st.fragment(watched, run_every=1 if live else None)(name, live)
+
+st.subheader("Start a run", anchor=False)
+experiments = workbench.experiments()
+if not experiments:
+    st.info("There is no experiment file yet: put one at `evals/NAME/experiment.yaml` in this folder.", icon=":material/description:")
+    st.stop()
+left, right = st.columns([2, 3], gap="large")
+with left:
+    experiment = choose("Experiment", "experiment", sorted(experiments))
+    with explained():
+        name = st.text_input("Name of the run", workbench.free_name(experiment), max_chars=200, key=f"name for {experiment}")
+        if st.button("Start", type="primary", icon=":material/play_arrow:"):
+            workbench.start(experiments[experiment], name)
+            keep("run", name.strip())
+            st.rerun()
+    st.caption("A run is a process of its own: closing this page changes nothing for it. A name that exists continues that run.")
+with right, explained():
+    described = workbench.outline(workbench.read_experiment(experiments[experiment]))
+    st.dataframe(
+        [{"what": what, "value": value} for what, value in described.items()],
+        hide_index=True,
+        height="content",
+        column_config={"what": st.column_config.TextColumn("Setting", width=120), "value": st.column_config.TextColumn("Value", width=500)},
+    )

@@ -1,0 +1,203 @@
+"""Comparisons as Altair charts, and charts as SVG that can stand inside a page.
+
+What users named (setups, models, metrics) enters a chart as data or as plain text, never as an expression. Colours are
+those of Okabe and Ito, told apart by colour-blind people; models differ in shape too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import altair as alt
+import numpy as np
+import vl_convert
+
+from workbench.comparison import COSTS, Comparison
+from workbench.errors import InputError
+from workbench.pareto import frontier
+from workbench.recommendation import Recommendation
+from workbench.records import plugin_label
+from workbench.stats import Array
+
+_AXIS_TITLES = {
+    "joules": "energy per answer (J, estimated)",
+    "tokens": "tokens per answer (prompt and output)",
+    "seconds": "time per answer (s)",
+}
+_UNITS = {"joules": "J", "tokens": "tokens", "seconds": "s"}
+_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9")
+_CHOSEN = "#d55e00"
+_NEUTRAL = "#808088"
+_SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
+_COLOURS_OF_THE_PAGE = {
+    "axis": {"labelColor": "currentColor", "titleColor": "currentColor", "gridColor": "currentColor", "gridOpacity": 0.15},
+    "legend": {"labelColor": "currentColor", "titleColor": "currentColor"},
+    "title": {"color": "currentColor", "subtitleColor": "currentColor"},
+}
+_LOGARITHMIC_FROM = 10.0  # times from the smallest cost to the largest
+_LABEL_WIDTH = 0.2  # of the axis
+
+def pareto(comparison: Comparison, cost: str = "joules", recommendation: Recommendation | None = None) -> alt.LayerChart:
+    """Quality against joules, tokens or seconds per answer: one point per configuration, its interval, the frontier.
+
+    The recommended configuration is ringed and labelled. What was not measured cannot be drawn; the subtitle counts it.
+    Raises ``InputError`` for a cost that is none of the three.
+    """
+    if cost not in COSTS:
+        raise InputError(f"cost is {cost!r}; expected one of {', '.join(COSTS)}")
+    chosen = recommendation.chosen.id if recommendation is not None and recommendation.chosen is not None else None
+    label = "recommended" if recommendation is None or recommendation.verdict == "decided" else "provisional choice"
+    points = _points(comparison, cost, chosen)
+    x = alt.X("cost:Q", title=_AXIS_TITLES[cost], scale=_scale(points), axis=alt.Axis(format=",~r", tickCount=6))
+    quality = f"{comparison.goal.metric} ({comparison.goal.confidence:.0%} interval)"
+    y = alt.Y("quality:Q", title=quality, scale=alt.Scale(zero=False, nice=True, padding=8), axis=alt.Axis(tickCount=6, labelPadding=12))
+    base = alt.Chart(alt.Data(values=points)).encode(x=x, y=y)
+    bars = base.mark_rule(strokeWidth=1.5, opacity=0.5).encode(
+        y=alt.Y("low:Q", title=quality), y2="high:Q", color=_colour(points)
+    )
+    marks = base.mark_point(size=110, filled=True, opacity=1).encode(
+        shape=_shape(points), color=_colour(points), tooltip=_tooltip(cost)
+    )
+    ringed = base.transform_filter(alt.FieldEqualPredicate(field="chosen", equal=True))
+    ring = ringed.mark_point(size=380, shape="circle", filled=False, strokeWidth=3, color=_CHOSEN, opacity=1)
+    side: Literal["left", "right"] = _freer_side(points)
+    away = 16 if side == "right" else -16
+    name = ringed.mark_text(
+        align="left" if side == "right" else "right", dx=away, dy=-12, fontSize=13, fontWeight="bold", color=_CHOSEN
+    ).encode(text=alt.value(label))
+    layers = [_frontier(points, x, y), bars, marks, ring, name]
+    chart: alt.LayerChart = (
+        alt.layer(*layers)
+        .properties(width="container", height=360, title=_title(comparison, points, cost))
+        .configure(background="transparent")
+        .configure_view(stroke=None)
+        .configure_title(subtitleColor=_NEUTRAL)
+        .configure_axis(domain=False, ticks=False, labelFontSize=12, titleFontSize=13, titlePadding=10)
+        .configure_legend(orient="bottom", labelFontSize=12, titleFontSize=12, labelLimit=320, symbolSize=110, symbolOpacity=1, symbolBaseFillColor=_NEUTRAL)
+    )
+    return chart
+
+
+def svg(chart: alt.LayerChart, width: int = 860) -> str:
+    """The chart as SVG that can stand inside a page: its text takes the page's colour, nothing is fetched or run.
+
+    Nothing in these charts is clipped or graded, so that the SVG names no identifiers that could clash with the page's.
+    """
+    drawn = chart.properties(width=width).to_dict()
+    for part, colours in _COLOURS_OF_THE_PAGE.items():
+        drawn["config"].setdefault(part, {}).update(colours)
+    picture: str = vl_convert.vegalite_to_svg(drawn, allowed_base_urls=[])
+    return picture
+
+
+# ------------------------------------------------------------------------------------------------------------ parts
+
+
+def _points(comparison: Comparison, cost: str, chosen: str | None) -> list[dict[str, Any]]:
+    """One mapping per configuration that has a quality and a cost."""
+    known = []
+    for figures, costs in zip(comparison.figures, comparison.matrix.costs[cost], strict=True):
+        quality, value = figures.scores[comparison.goal.metric], _mean(costs)
+        if quality is not None and value is not None:
+            known.append((figures, quality, value))
+    on = frontier([(quality.mean, value) for _, quality, value in known])
+    found = []
+    for (figures, quality, value), flag in zip(known, on, strict=True):
+        found.append(
+            {
+                "id": figures.configuration.id,
+                "setup": figures.configuration.label,
+                "model": plugin_label(figures.configuration["model"]),
+                "retriever": plugin_label(figures.configuration["retriever"]),
+                "quality": quality.mean,
+                "low": quality.low,
+                "high": quality.high,
+                "cost": value,
+                "chosen": figures.configuration.id == chosen,
+                "frontier": flag,
+                "exact quality": f"{quality.mean:.4f} ({quality.low:.4f} to {quality.high:.4f})",
+                "exact cost": f"{value:.4g} {_UNITS[cost]}{_range(comparison, figures.configuration.id, cost)}",
+                "answers": figures.answers,
+            }
+        )
+    return found
+
+
+def _mean(values: Array) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else None
+
+
+def _range(comparison: Comparison, configuration: str, cost: str) -> str:
+    energy = comparison.of(configuration).joules
+    if cost != "joules" or energy is None:
+        return ""
+    return f" ({energy.low:.4g} to {energy.high:.4g}; {energy.source.replace('_', ' ')})"
+
+
+def _frontier(points: Sequence[Mapping[str, Any]], x: alt.X, y: alt.Y) -> alt.Chart:
+    """What the best quality is at each cost: it rises where a configuration of the frontier stands."""
+    values = [{"cost": each["cost"], "quality": each["quality"]} for each in points if each["frontier"]]
+    values.sort(key=lambda each: each["cost"])
+    line = alt.Chart(alt.Data(values=values)).mark_line(interpolate="step-after", strokeDash=[6, 4], strokeWidth=1.5, color=_NEUTRAL)
+    drawn: alt.Chart = line.encode(x=x, y=y, order=alt.Order("cost:Q"))
+    return drawn
+
+
+def _scale(points: Sequence[Mapping[str, Any]]) -> alt.Scale:
+    return alt.Scale(type="log", nice=False, padding=30) if _logarithmic(points) else alt.Scale(zero=True, nice=True)
+
+
+def _logarithmic(points: Sequence[Mapping[str, Any]]) -> bool:
+    values = [each["cost"] for each in points]
+    return bool(values) and min(values) > 0 and max(values) > _LOGARITHMIC_FROM * min(values)
+
+
+def _colour(points: Sequence[Mapping[str, Any]]) -> alt.Color:
+    names = list(dict.fromkeys(each["retriever"] for each in points))
+    colours = [_COLOURS[number % len(_COLOURS)] for number in range(len(names))]
+    return alt.Color("retriever:N", title="retriever", scale=alt.Scale(domain=names, range=colours))
+
+
+def _shape(points: Sequence[Mapping[str, Any]]) -> alt.Shape:
+    names = list(dict.fromkeys(each["model"] for each in points))
+    shapes = [_SHAPES[number % len(_SHAPES)] for number in range(len(names))]
+    return alt.Shape("model:N", title="model", scale=alt.Scale(domain=names, range=shapes))
+
+
+def _tooltip(cost: str) -> list[alt.Tooltip]:
+    return [
+        alt.Tooltip("setup:N", title="setup"),
+        alt.Tooltip("id:N", title="configuration"),
+        alt.Tooltip("exact quality:N", title="quality"),
+        alt.Tooltip("exact cost:N", title=f"{cost} per answer"),
+        alt.Tooltip("answers:Q", title="answers"),
+    ]
+
+
+def _freer_side(points: Sequence[Mapping[str, Any]]) -> Literal["left", "right"]:
+    """The side of the chosen point on which fewer others would lie under its label."""
+    chosen = next((each for each in points if each["chosen"]), None)
+    if chosen is None:
+        return "right"
+    scaled = [math.log(each["cost"]) if _logarithmic(points) else each["cost"] for each in points]
+    here = scaled[points.index(chosen)]
+    reach = _LABEL_WIDTH * (max(scaled) - min(scaled))
+    left = sum(here - reach < each < here for each in scaled)
+    right = sum(here < each < here + reach for each in scaled) + (here + reach > max(scaled))
+    return "left" if left < right and here - reach >= min(scaled) else "right"
+
+
+def _title(comparison: Comparison, points: Sequence[Mapping[str, Any]], cost: str) -> alt.TitleParams:
+    missing = len(comparison.figures) - len(points)
+    note = f" · {missing} not drawn: {cost} or {comparison.goal.metric} not known" if missing else ""
+    return alt.TitleParams(
+        text=f"Quality against {cost}",
+        subtitle=f"up and to the left is better; dashed: the frontier{note}",
+        anchor="start",
+        fontSize=15,
+        subtitleFontSize=12,
+        offset=12,
+    )

@@ -1,0 +1,142 @@
+"""A run as rows of plain values, for tables that people sort and filter; a value that was not measured is ``None``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from workbench.comparison import CORRECT_FROM, Comparison
+from workbench.errors import InputError
+from workbench.exports import NOT_MEASURED, axis_text, failures_text, interval_text, significant, sorted_figures, varying_axes
+from workbench.ledger import price, spent, standalone, standalone_cost
+from workbench.recommendation import Recommendation
+from workbench.records import Answer, Coefficients, Energy, Question, Reading
+from workbench.reports import answers
+from workbench.store import Store
+
+Row = dict[str, Any]
+Show = Literal["all", "wrong", "failures"]
+
+
+def comparison_rows(comparison: Comparison, recommendation: Recommendation) -> list[Row]:
+    """One row per configuration, cheapest first: its part in the choice, deciding score, costs, failures, then the rest.
+
+    ``joules_per_correct`` is infinite where no answer was correct. Axes are prefixed with ``axis:``, other metrics with
+    ``score:``.
+    """
+    goal = comparison.goal
+    found = []
+    for figures in sorted_figures(comparison):
+        latency, joules = figures.seconds, figures.joules
+        per_correct = figures.joules_per_correct
+        if per_correct is None and joules is not None and not figures.correct:
+            per_correct = float("inf")
+        found.append(
+            {
+                "setup": figures.configuration.label,
+                "part": _part(figures.configuration.id, recommendation) or ("frontier" if figures.frontier else ""),
+                "quality": interval_text(figures.scores[goal.metric]),
+                "joules": None if joules is None else joules.central,
+                "joules_range": _range(joules),
+                "energy_source": None if joules is None else joules.source.replace("_", " "),
+                "joules_per_correct": per_correct,
+                "tokens_in": figures.tokens_in,
+                "tokens_out": figures.tokens_out,
+                "p50_seconds": None if latency is None else latency.p50,
+                "p95_seconds": None if latency is None else latency.p95,
+                "failures": failures_text(figures.failures),
+                "answers": figures.answers,
+                "state": f"{figures.state}: {figures.reason}" if figures.reason else figures.state,
+                **{f"score:{name}": interval_text(each) for name, each in figures.scores.items() if name != goal.metric},
+                **{f"axis:{axis}": axis_text(figures, axis) for axis in varying_axes(comparison)},
+                "configuration": figures.configuration.id,
+            }
+        )
+    return found
+
+
+def _part(configuration: str, recommendation: Recommendation) -> str:
+    chosen, proven, reference = recommendation.chosen, recommendation.proven, recommendation.reference
+    if chosen is not None and configuration == chosen.id:
+        return "recommended" if recommendation.verdict == "decided" else "provisional choice"
+    if reference is not None and configuration == reference.id:
+        return "best score"
+    if proven is not None and configuration == proven.id:
+        return "certain so far"
+    return ""
+
+
+def _range(energy: Energy | None) -> str | None:
+    return None if energy is None else f"{significant(energy.low)}–{significant(energy.high)}"
+
+
+def answer_rows(
+    run: str, configuration: str, *, show: Show = "all", store: Store | None = None
+) -> list[Row]:
+    """A configuration's answers in the order of their questions, without prompts and passages.
+
+    ``wrong`` keeps those whose deciding score is below 0.5, ``failures`` those that failed.
+    """
+    if show not in ("all", "wrong", "failures"):
+        raise InputError(f"show is {show!r}; expected all, wrong or failures")
+    store = store or Store(create=False)
+    record = store.get(run)
+    metric = record.experiment["goal"]["metric"]
+    coefficients = Coefficients(**record.environment["coefficients"])
+    found = []
+    for question, scored in answers(record.name, configuration=configuration, texts=False, store=store):
+        answer = scored.answer
+        score = next((each.value for each in scored.scores if each.metric == metric), None)
+        if show == "wrong" and (score is None or score >= CORRECT_FROM):
+            continue
+        if show == "failures" and answer.failure is None:
+            continue
+        found.append(
+            {
+                "id": question.id,
+                "repeat": answer.repeat,
+                "question": question.question,
+                "answer": answer.text,
+                "accepted": _accepted(question),
+                "score": "does not apply" if score is None else f"{score:.3f}",
+                "failure": answer.failure.code if answer.failure else "",
+                **{unit: standalone_cost(answer, unit, coefficients) for unit in ("seconds", "tokens", "joules")},
+            }
+        )
+    return found
+
+
+def _accepted(question: Question) -> str:
+    return " | ".join(question.answers) if question.answers else "none: the corpus does not hold the answer"
+
+
+def ledger_rows(answer: Answer, environment: Mapping[str, Any]) -> list[Row]:
+    """An answer's stages as they ran, priced by its run's environment, then the whole answer as it would be alone."""
+    coefficients = Coefficients(**environment["coefficients"])
+    stages = answer.ledger.stages
+    found = [_ledger_row(cost.stage, cost.reading, coefficients) for cost in stages]
+    if any(cost.standalone is not None for cost in stages):
+        found.append(_ledger_row("as it ran", spent(answer.ledger), coefficients))
+    if stages:
+        found.append(_ledger_row("whole answer, alone", standalone(answer.ledger), coefficients))
+    return found
+
+
+def _ledger_row(stage: str, reading: Reading, coefficients: Coefficients) -> Row:
+    energy = price(reading, coefficients)
+    counts = {"tokens_in": reading.tokens_in, "tokens_cached": reading.tokens_cached, "tokens_out": reading.tokens_out}
+    of_a_model = any(count is not None for count in counts.values())
+    return {
+        "stage": stage,
+        "seconds": reading.seconds,
+        "cpu_seconds": reading.cpu_seconds,
+        **{name: _count(count) if of_a_model else "" for name, count in counts.items()},
+        "joules_low": None if energy is None else energy.low,
+        "joules": None if energy is None else energy.central,
+        "joules_high": None if energy is None else energy.high,
+        "energy_source": NOT_MEASURED if energy is None else energy.source.replace("_", " "),
+    }
+
+
+def _count(count: int | None) -> str:
+    return NOT_MEASURED if count is None else f"{count:,}"

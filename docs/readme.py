@@ -1,6 +1,6 @@
 """Write the generated parts of README.md: command help, plugins, axes. Run it after changing any of them; a test compares.
 
-    python docs/readme.py          # rewrites README.md
+python docs/readme.py          # rewrites README.md
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ def plugins() -> str:
     """Every plugin with its parameters."""
     rows = ["| kind | name | what it does | parameters |", "| --- | --- | --- | --- |"]
     for plugin in registry.plugins():
-        parameters = ", ".join(f"`{each.name}={each.default}`" if each.default else f"`{each.name}`" for each in plugin.parameters)
+        parameters = ", ".join(
+            f"`{each.name}={each.default}`" if each.default else f"`{each.name}`" for each in plugin.parameters
+        )
         rows.append(f"| {plugin.kind} | `{plugin.name}` | {plugin.description} | {parameters} |")
     return "\n".join(rows) + "\n"
 
@@ -44,7 +46,10 @@ def axes() -> str:
 def models() -> str:
     """The embedded models."""
     rows = ["| model | licence | what it is |", "| --- | --- | --- |"]
-    rows += [f"| `embedded:{each.name}` | {each.licence}{' (opt-in)' if each.opt_in else ''} | {each.notes} |" for each in catalogue()]
+    rows += [
+        f"| `embedded:{each.name}` | {each.licence}{' (opt-in)' if each.opt_in else ''} | {each.notes} |"
+        for each in catalogue()
+    ]
     return "\n".join(rows) + "\n"
 
 

@@ -86,22 +86,36 @@ def _details(error: Exception) -> str:
     )
 
 
-def choose(label: str, key: str, options: Sequence[str], *, show: Callable[[str], str] = str, pills: bool = False) -> str:
-    """One of the options, kept in the address under ``key``, and from page to page; the first where none is named."""
+def choose(
+    label: str,
+    key: str,
+    options: Sequence[str],
+    *,
+    show: Callable[[str], str] = str,
+    pills: bool = False,
+    always: bool = False,
+) -> str:
+    """One of the options, kept in the address under ``key`` and from page to page; the first where none is named.
+
+    The first is left out of the address, unless ``always``: every entry there is one more step for the back button.
+    """
     widget, memory = f"choice of {key}", f"last {key}"
     wanted = st.query_params.get(key) or st.session_state.get(memory)
+    if key in st.query_params and wanted not in options and memory not in st.session_state:
+        st.warning(f"The link names a {key} that is not here. This is another one.", icon=":material/link_off:")
     st.session_state[widget] = wanted if wanted in options else options[0]
-    if key in st.query_params and wanted not in options:
-        st.warning(f"The address names a {key} that is not here; this is another one.", icon=":material/link_off:")
     draw = st.segmented_control if pills else st.selectbox
-    chosen = draw(label, options, key=widget, format_func=show, on_change=lambda: keep(key, st.session_state[widget]))
-    keep(key, chosen or options[0])
+    first = None if always else options[0]
+    chosen = draw(label, options, key=widget, format_func=show, on_change=lambda: keep(key, st.session_state[widget], first))
+    keep(key, chosen or options[0], first)
     return chosen or options[0]
 
 
-def keep(key: str, value: str | None) -> None:
-    """Put a value into the address."""
-    if value is not None and st.query_params.get(key) != value:
+def keep(key: str, value: str, first: str | None = None) -> None:
+    """Put a value into the address, or take it out where it is what one sees first anyway."""
+    if value == first:
+        st.query_params.pop(key, None)
+    elif value is not None and st.query_params.get(key) != value:
         st.query_params[key] = value
     st.session_state[f"last {key}"] = value
 
@@ -114,4 +128,4 @@ def chosen_run(runs: Sequence[str], place: DeltaGenerator) -> str:
         st.caption("From a terminal, `workbench demo` runs the demonstration.")
         st.stop()
     with place:
-        return choose("Run", "run", runs)
+        return choose("Run", "run", runs, always=True)

@@ -53,8 +53,8 @@ def chosen_row(rows: list[Row], table: str) -> Row:
         selection_default={"selection": {"rows": [position]}},
     )
     chosen = rows[event.selection.rows[0] if event.selection.rows else position]
-    keep("question", chosen["id"])
-    keep("repeat", str(chosen["repeat"]))
+    keep("question", chosen["id"], rows[0]["id"])
+    keep("repeat", str(chosen["repeat"]), "0")
     return chosen
 
 

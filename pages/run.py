@@ -98,7 +98,7 @@ if asked and asked not in names and workbench.launched(asked):
     names.insert(0, asked)
 if names:
     with beside:
-        name = choose("Run to watch", "run", names)
+        name = choose("Run to watch", "run", names, always=True)
     with st.container(border=True):
         live = workbench.watch(name).live
         st.fragment(watched, run_every=1 if live else None)(name, live)

@@ -40,7 +40,19 @@ def test_run_compare_recommend_ask_and_the_rest_from_an_empty_folder() -> None:
     compared = json.loads(call("compare", "latest", "--format", "json").stdout)
     assert {"run", "goal", "configurations"} <= set(compared)
     first = compared["configurations"][0]
-    documented = {"id", "state", "axes", "scores", "tokens_in", "tokens_out", "seconds", "joules", "joules_per_correct", "failures", "frontier"}
+    documented = {
+        "id",
+        "state",
+        "axes",
+        "scores",
+        "tokens_in",
+        "tokens_out",
+        "seconds",
+        "joules",
+        "joules_per_correct",
+        "failures",
+        "frontier",
+    }
     assert documented <= set(first)
     assert {"mean", "low", "high", "n"} == set(first["scores"]["token_f1"])
     assert {"low", "central", "high", "source"} <= set(first["joules"])
@@ -109,7 +121,10 @@ def test_a_changed_goal_is_exit_code_five() -> None:
 
 def test_an_interrupt_stops_cleanly_and_the_run_continues() -> None:
     file = written(space={"model": [{"name": "scripted", "seconds": 0.2}], "retriever": ["bm25"]})
-    script = f"import os, signal, threading; threading.Timer(3, os.kill, (os.getpid(), signal.SIGINT)).start(); from workbench.__main__ import main; main(['run', '{file}'])"
+    script = (
+        "import os, signal, threading; threading.Timer(3, os.kill, (os.getpid(), signal.SIGINT)).start();"
+        f"from workbench.__main__ import main; main(['run', '{file}'])"
+    )
     interrupted = python("-c", script)
     assert interrupted.returncode == 3, interrupted.stderr
     assert "Traceback" not in interrupted.stderr
@@ -139,10 +154,19 @@ def test_bad_usage_gives_one_clear_message(case: str) -> None:
 
 
 def test_every_problem_of_an_experiment_is_reported_at_once() -> None:
-    Path("bad.yaml").write_text("corpus: 3\nspace: {temperature: [0, hot], retriever: bm26, passagess: [1]}\ngoal: {margin: -1}\n")
+    Path("bad.yaml").write_text(
+        "corpus: 3\nspace: {temperature: [0, hot], retriever: bm26, passagess: [1]}\ngoal: {margin: -1}\n"
+    )
     done = call("run", "bad.yaml")
     assert done.returncode == 2
-    for said in ("corpus is 3", "evalset is missing", "space.temperature[1] is 'hot'", "bm26", "did you mean passages?", "goal.margin is -1"):
+    for said in (
+        "corpus is 3",
+        "evalset is missing",
+        "space.temperature[1] is 'hot'",
+        "bm26",
+        "did you mean passages?",
+        "goal.margin is -1",
+    ):
         assert said in done.stderr
     assert not Path("runs").exists()
 
@@ -159,7 +183,9 @@ def test_check_reports_data_and_machine() -> None:
     assert data.returncode == 0, data.stdout
     assert "5 documents" in data.stdout
     assert "12 questions" in data.stdout
-    Path("tiny/questions.jsonl").write_text('{"id": "a", "question": "Q?", "answers": ["nowhere"], "evidence": ["ferry"]}\n{broken\n')
+    Path("tiny/questions.jsonl").write_text(
+        '{"id": "a", "question": "Q?", "answers": ["nowhere"], "evidence": ["ferry"]}\n{broken\n'
+    )
     broken = call("check", "tiny")
     assert broken.returncode == 2
     assert "questions.jsonl:2" in broken.stdout
@@ -180,7 +206,9 @@ def test_help_is_instant_and_every_verb_shows_an_example_or_needs_none() -> None
     first = time.perf_counter() - began
     began = time.perf_counter()
     call("--help")
-    assert min(first, time.perf_counter() - began) < 0.5 * 4  # the bound of 0.5 s is measured alone; here others share the cores
+    assert (
+        min(first, time.perf_counter() - began) < 0.5 * 4
+    )  # the bound of 0.5 s is measured alone; here others share the cores
     for name, command in cli.commands.items():
         assert command.help, name
         if any(getattr(parameter, "required", False) for parameter in command.params) and name not in ("stop",):
@@ -202,13 +230,20 @@ def test_a_real_model_answers_from_real_text(shared_cache: Path) -> None:
                 "evalset": "python-reference",
                 "questions": {"limit": 2},
                 "goal": {"metric": "token_f1"},
-                "space": {"model": ["none", "embedded:smollm2-135m"], "retriever": ["bm25"], "passages": [1], "max_tokens": [8]},
+                "space": {
+                    "model": ["none", "embedded:smollm2-135m"],
+                    "retriever": ["bm25"],
+                    "passages": [1],
+                    "max_tokens": [8],
+                },
             }
         )
     )
     done = call("run", "real.yaml", timeout=120)
     assert done.returncode == 0, done.stderr
-    figures = {row["axes"]["model"]: row for row in json.loads(call("compare", "--format", "json").stdout)["configurations"]}
+    figures = {
+        row["axes"]["model"]: row for row in json.loads(call("compare", "--format", "json").stdout)["configurations"]
+    }
     real = figures["embedded:smollm2-135m"]
     assert 0 < real["tokens_out"] <= 8
     assert real["tokens_in"] > 100

@@ -13,12 +13,18 @@ from workbench.recommendation import Recommendation, as_mapping, choose, sentenc
 from workbench.records import Answer, Configuration, Ledger, Question, Reading, Score, ScoredAnswer, StageCost, Trial
 from workbench.specification import Goal
 
-ENVIRONMENT = {"coefficients": {"processor": "test", "watts_per_busy_vcpu": (1.0, 2.0, 4.0), "source": "test", "includes": "test"}}
+ENVIRONMENT = {
+    "coefficients": {"processor": "test", "watts_per_busy_vcpu": (1.0, 2.0, 4.0), "source": "test", "includes": "test"}
+}
 
 
-def comparison(scores: dict[str, list[float]], cpu: dict[str, float], seconds: dict[str, float] | None = None, **goal: Any) -> Comparison:
+def comparison(
+    scores: dict[str, list[float]], cpu: dict[str, float], seconds: dict[str, float] | None = None, **goal: Any
+) -> Comparison:
     """A run with one configuration per entry: its scores question by question, its CPU-seconds and seconds per answer."""
-    questions = [Question(id=f"q{number}", question="?", answers=("a",)) for number in range(len(next(iter(scores.values()))))]
+    questions = [
+        Question(id=f"q{number}", question="?", answers=("a",)) for number in range(len(next(iter(scores.values()))))
+    ]
     trials = [Trial(configuration=Configuration({"prompt": name}, id=name), state="finished") for name in scores]
     answers = [
         ScoredAnswer(
@@ -29,7 +35,12 @@ def comparison(scores: dict[str, list[float]], cpu: dict[str, float], seconds: d
                     stages=(
                         StageCost(
                             stage="decode",
-                            reading=Reading(seconds=(seconds or {}).get(name, 1.0), cpu_seconds=cpu[name], tokens_in=100, tokens_out=10),
+                            reading=Reading(
+                                seconds=(seconds or {}).get(name, 1.0),
+                                cpu_seconds=cpu[name],
+                                tokens_in=100,
+                                tokens_out=10,
+                            ),
                         ),
                     )
                 ),
@@ -63,7 +74,9 @@ def chosen(recommendation: Recommendation) -> str | None:
 def test_decided_takes_the_cheapest_that_is_proven() -> None:
     hard = drawn(0.6, 400, 1)
     worse = [value * 0.2 for value in hard]
-    found = choose(comparison({"dear": hard, "middle": hard, "cheap": worse}, {"dear": 9, "middle": 3, "cheap": 1}, margin=0.05))
+    found = choose(
+        comparison({"dear": hard, "middle": hard, "cheap": worse}, {"dear": 9, "middle": 3, "cheap": 1}, margin=0.05)
+    )
     assert found.verdict == "decided"
     assert chosen(found) == "middle"
     assert found.reference is not None
@@ -87,7 +100,9 @@ def test_undecided_names_a_provisional_choice_and_how_many_questions_more() -> N
 
 def test_nothing_within_the_limits_names_the_nearest_miss() -> None:
     values = drawn(0.6, 50, 4)
-    found = choose(comparison({"a": values, "b": values}, {"a": 1, "b": 2}, {"a": 3.0, "b": 2.5}, limits={"p95_seconds": 2}))
+    found = choose(
+        comparison({"a": values, "b": values}, {"a": 1, "b": 2}, {"a": 3.0, "b": 2.5}, limits={"p95_seconds": 2})
+    )
     assert found.verdict == "nothing qualifies"
     assert found.chosen is None
     assert "b" in found.nearest_miss
@@ -102,7 +117,11 @@ def test_nothing_reaches_the_floor() -> None:
 
 def test_a_limit_excludes_whatever_its_quality() -> None:
     good, poor = [1.0] * 100, drawn(0.3, 100, 6)
-    found = choose(comparison({"slow": good, "fast": poor}, {"slow": 1, "fast": 2}, {"slow": 9.0, "fast": 0.1}, limits={"p95_seconds": 1}))
+    found = choose(
+        comparison(
+            {"slow": good, "fast": poor}, {"slow": 1, "fast": 2}, {"slow": 9.0, "fast": 0.1}, limits={"p95_seconds": 1}
+        )
+    )
     assert found.reference is not None
     assert found.reference.id == "fast"
 
@@ -116,7 +135,9 @@ def test_identical_answers_on_few_questions_decide_nothing_at_a_small_margin() -
 
 
 def test_an_unmeasured_cost_is_never_the_cheapest() -> None:
-    built = comparison({"known": drawn(0.5, 50, 9), "unknown": drawn(0.5, 50, 9)}, {"known": 1, "unknown": None}, margin=0.1)  # type: ignore[dict-item]
+    built = comparison(
+        {"known": drawn(0.5, 50, 9), "unknown": drawn(0.5, 50, 9)}, {"known": 1, "unknown": None}, margin=0.1
+    )  # type: ignore[dict-item]
     found = choose(built)
     assert chosen(found) == "known"
     assert any("not measured" in rejection.reason for rejection in found.rejections)
@@ -133,7 +154,10 @@ def test_another_goal_is_exploratory_and_an_unscored_metric_refused() -> None:
 
 
 def test_every_configuration_is_chosen_or_rejected_with_a_reason() -> None:
-    built = comparison({name: drawn(0.5, 40, seed) for seed, name in enumerate("abcd")}, {name: seed + 1 for seed, name in enumerate("abcd")})
+    built = comparison(
+        {name: drawn(0.5, 40, seed) for seed, name in enumerate("abcd")},
+        {name: seed + 1 for seed, name in enumerate("abcd")},
+    )
     found = choose(built)
     named = {rejection.configuration.id for rejection in found.rejections} | {chosen(found)}
     assert named == set("abcd")

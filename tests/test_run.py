@@ -29,7 +29,13 @@ workbench.run(sys.argv[1], store=workbench.Store(sys.argv[2]), progress=lambda p
 
 
 def slow(seconds: float) -> dict[str, Any]:
-    return experiment(space={"model": [{"name": "scripted", "seconds": seconds}], "retriever": ["none", "bm25"], "prompt": ["terse", "fewshot"]})
+    return experiment(
+        space={
+            "model": [{"name": "scripted", "seconds": seconds}],
+            "retriever": ["none", "bm25"],
+            "prompt": ["terse", "fewshot"],
+        }
+    )
 
 
 def keys(store: Store) -> list[tuple[Any, ...]]:
@@ -53,7 +59,9 @@ def test_running_again_adds_nothing() -> None:
 
 def test_a_run_may_grow_in_space_and_questions() -> None:
     workbench.run(experiment(questions={"limit": 2}))
-    workbench.run(experiment(questions={"limit": 4}, space={"model": ["none", "scripted"], "retriever": ["none", "bm25"]}))
+    workbench.run(
+        experiment(questions={"limit": 4}, space={"model": ["none", "scripted"], "retriever": ["none", "bm25"]})
+    )
     comparison = workbench.compare()
     assert len(comparison.matrix.questions) == 4
     assert all(figures.answers == 4 for figures in comparison.figures)
@@ -61,7 +69,12 @@ def test_a_run_may_grow_in_space_and_questions() -> None:
 
 @pytest.mark.parametrize(
     ("change", "named"),
-    [({"goal": {"margin": 0.2}}, "goal"), ({"seed": 99}, "seed"), ({"metrics": ["token_f1"]}, "metrics"), ({"questions": {"split": "test"}}, "split")],
+    [
+        ({"goal": {"margin": 0.2}}, "goal"),
+        ({"seed": 99}, "seed"),
+        ({"metrics": ["token_f1"]}, "metrics"),
+        ({"questions": {"split": "test"}}, "split"),
+    ],
 )
 def test_what_must_not_change_is_refused_with_a_way_out(change: dict[str, Any], named: str) -> None:
     workbench.run(experiment())
@@ -83,7 +96,12 @@ def test_kill_dash_nine_loses_nothing_that_was_reported_and_stores_nothing_twice
     file, store = tmp_path / "slow.yaml", tmp_path / "killed.db"
     file.write_text(yaml.safe_dump(slow(0.03)))
     for _ in range(2):  # twice, so that a resumed run is killed too
-        process = subprocess.Popen([sys.executable, "-c", REPORTING_RUN, str(file), str(store)], stdout=subprocess.PIPE, text=True, env=IMPORTABLE)
+        process = subprocess.Popen(
+            [sys.executable, "-c", REPORTING_RUN, str(file), str(store)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=IMPORTABLE,
+        )
         reported = before = None
         assert process.stdout is not None
         for line in process.stdout:
@@ -146,7 +164,13 @@ def test_a_request_stops_a_run_and_running_again_finishes_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("budget", "named"), [({"calls": 5}, "5 calls"), ({"tokens": 40}, "40 tokens"), ({"watt_hours": 1e-9}, "watt hours"), ({"minutes": 1e-6}, "minutes")]
+    ("budget", "named"),
+    [
+        ({"calls": 5}, "5 calls"),
+        ({"tokens": 40}, "40 tokens"),
+        ({"watt_hours": 1e-9}, "watt hours"),
+        ({"minutes": 1e-6}, "minutes"),
+    ],
 )
 def test_a_budget_stops_a_run_and_a_larger_one_continues_it(budget: dict[str, float], named: str) -> None:
     with pytest.raises(Stopped, match=f"{named} is used up .raise budget"):
@@ -202,7 +226,12 @@ def test_retry_failed_mends_only_what_failed() -> None:
 
 
 def test_retries_succeed_without_a_trace_but_the_count() -> None:
-    workbench.run(experiment(retries=2, space={"model": [{"name": "scripted", "fail": "rate_limit", "fail_attempts": 2}], "retriever": ["none"]}))
+    workbench.run(
+        experiment(
+            retries=2,
+            space={"model": [{"name": "scripted", "fail": "rate_limit", "fail_attempts": 2}], "retriever": ["none"]},
+        )
+    )
     stored = [scored.answer for _, scored in workbench.answers()]
     assert {answer.attempts for answer in stored} == {3}
     assert all(answer.failure is None for answer in stored)
@@ -234,7 +263,11 @@ def test_a_full_disk_is_one_clear_message_and_loses_nothing(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(b"this is no database, just text that goes on for a while" * 40, "damaged or not a database"), (None, "something else")]
+    ("content", "said"),
+    [
+        (b"this is no database, just text that goes on for a while" * 40, "damaged or not a database"),
+        (None, "something else"),
+    ],
 )
 def test_a_corrupt_or_foreign_database_is_refused(tmp_path: Path, content: bytes | None, said: str) -> None:
     path = tmp_path / "other.db"
@@ -264,7 +297,13 @@ def test_the_word_latest_cannot_name_a_run() -> None:
 
 
 def test_repeats_are_asked_only_where_decoding_is_stochastic() -> None:
-    workbench.run(experiment(repeats=3, questions={"limit": 2}, space={"model": ["scripted"], "retriever": ["bm25"], "temperature": [0, 0.8]}))
+    workbench.run(
+        experiment(
+            repeats=3,
+            questions={"limit": 2},
+            space={"model": ["scripted"], "retriever": ["bm25"], "temperature": [0, 0.8]},
+        )
+    )
     by_temperature = {figures.configuration["temperature"]: figures.answers for figures in workbench.compare().figures}
     assert by_temperature == {0: 2, 0.8: 6}
     seeds = {scored.answer.text for _, scored in workbench.answers() if scored.answer.repeat}
@@ -272,7 +311,9 @@ def test_repeats_are_asked_only_where_decoding_is_stochastic() -> None:
 
 
 def test_concurrent_answers_share_the_clock_and_say_so() -> None:
-    workbench.run(experiment(space={"model": [{"name": "scripted", "seconds": 0.02}], "retriever": ["bm25"], "concurrency": [4]}))
+    workbench.run(
+        experiment(space={"model": [{"name": "scripted", "seconds": 0.02}], "retriever": ["bm25"], "concurrency": [4]})
+    )
     readings = [cost.reading for _, scored in workbench.answers() for cost in scored.answer.ledger.stages]
     assert any(reading.shared for reading in readings)
     assert all(reading.cpu_seconds is not None for reading in readings)

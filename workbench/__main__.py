@@ -34,7 +34,9 @@ class _Verbs(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         found = super().get_command(context, name)
         if found is None and name in _LATER:
-            raise click.UsageError(f"'{name}' does not exist yet ({_LATER[name]}); this version has: {', '.join(self.list_commands(context))}")
+            raise click.UsageError(
+                f"'{name}' does not exist yet ({_LATER[name]}); this version has: {', '.join(self.list_commands(context))}"
+            )
         return found
 
 
@@ -47,9 +49,15 @@ def _store(url: str | None) -> Any:
     return _lazy("store").Store(url, create=False)
 
 
-store_option = click.option("--store", "store_url", metavar="URL", help="Database URL or SQLite file [WORKBENCH_STORE, or runs/workbench.db].")
-format_option = click.option("--format", "format_", type=_FORMATS, default="table", show_default=True, help="How to print it.")
-out_option = click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file instead of standard output.")
+store_option = click.option(
+    "--store", "store_url", metavar="URL", help="Database URL or SQLite file [WORKBENCH_STORE, or runs/workbench.db]."
+)
+format_option = click.option(
+    "--format", "format_", type=_FORMATS, default="table", show_default=True, help="How to print it."
+)
+out_option = click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file instead of standard output."
+)
 
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -83,15 +91,24 @@ def demo(context: click.Context, store_url: str | None, fresh: bool) -> None:
     """
     experiment = workbench.read_experiment("demo")
     setups = [*experiment.space.model, *experiment.space.retriever]
-    click.echo(f"demo: {', '.join(map(str, setups))} on {experiment.questions.limit} questions of {experiment.evalset}.", err=True)
-    click.echo("Left out to stay within minutes: larger models, sampling, other chunk sizes, repeats, the test split.", err=True)
+    click.echo(
+        f"demo: {', '.join(map(str, setups))} on {experiment.questions.limit} questions of {experiment.evalset}.",
+        err=True,
+    )
+    click.echo(
+        "Left out to stay within minutes: larger models, sampling, other chunk sizes, repeats, the test split.",
+        err=True,
+    )
     _run(experiment, store_url, "demo", fresh=fresh, retry_failed=False)
     found = _lazy("reports").compare("demo", store=_store(store_url))
     terminal = _lazy("terminal")
     terminal.print_comparison(found)
     _print_choice(workbench.recommend(found))
     hint = f" --store {store_url}" if store_url else ""
-    click.echo(f"\nNext: workbench recommend demo --out setup.yaml{hint}, workbench ask setup.yaml \"…\", or workbench app", err=True)
+    click.echo(
+        f'\nNext: workbench recommend demo --out setup.yaml{hint}, workbench ask setup.yaml "…", or workbench app',
+        err=True,
+    )
 
 
 @cli.command()
@@ -110,7 +127,10 @@ def run(experiment: str, store_url: str | None, name: str | None, fresh: bool, r
       workbench run experiment.yaml --retry-failed
     """
     outcome = _run(experiment, store_url, name, fresh=fresh, retry_failed=retry_failed)
-    click.echo(f"run {outcome.run}: {outcome.answers} of {outcome.total} answers stored; see: workbench compare {outcome.run}", err=True)
+    click.echo(
+        f"run {outcome.run}: {outcome.answers} of {outcome.total} answers stored; see: workbench compare {outcome.run}",
+        err=True,
+    )
 
 
 def _run(experiment: Any, store_url: str | None, name: str | None, *, fresh: bool, retry_failed: bool) -> Any:
@@ -182,9 +202,13 @@ def _deliver(text: str, out: Path | None) -> None:
 @click.option("--margin", type=float, help="How much below the best is acceptable.")
 @click.option("--floor", type=float, help="The least acceptable score.")
 @click.option("--minimise", type=click.Choice(["joules", "tokens", "seconds"]), help="What should be small.")
-@click.option("--limit", "limits", multiple=True, metavar="p95_seconds=2", help="A service limit; may be given several times.")
+@click.option(
+    "--limit", "limits", multiple=True, metavar="p95_seconds=2", help="A service limit; may be given several times."
+)
 @click.option("--format", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True)
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the chosen setup here (setup.yaml).")
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the chosen setup here (setup.yaml)."
+)
 @store_option
 @click.pass_context
 def recommend(
@@ -223,7 +247,14 @@ def recommend(
         context.exit(1)
 
 
-def _goal(declared: Any, metric: str | None, margin: float | None, floor: float | None, minimise: str | None, limits: tuple[str, ...]) -> Any:
+def _goal(
+    declared: Any,
+    metric: str | None,
+    margin: float | None,
+    floor: float | None,
+    minimise: str | None,
+    limits: tuple[str, ...],
+) -> Any:
     changed: dict[str, Any] = {"metric": metric, "margin": margin, "floor": floor, "minimise": minimise}
     changed = {key: value for key, value in changed.items() if value is not None}
     if limits:
@@ -243,7 +274,9 @@ def _print_choice(found: Any) -> None:
 @click.option("--format", "format_", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
 @out_option
 @store_option
-def answers(run: str, configuration: str | None, question: str | None, format_: str, out: Path | None, store_url: str | None) -> None:
+def answers(
+    run: str, configuration: str | None, question: str | None, format_: str, out: Path | None, store_url: str | None
+) -> None:
     """One row per answer: question, text, failure, scores, tokens, seconds; JSON has passages and ledger too.
 
     \b

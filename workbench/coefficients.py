@@ -64,7 +64,10 @@ def coefficients(here: Processor | None = None) -> Coefficients:
     here = here or processor()
     if stated:
         return Coefficients(
-            processor=here.brand, watts_per_busy_vcpu=_stated(stated), source=f"the user, by {OVERRIDE}", includes=_INCLUDES
+            processor=here.brand,
+            watts_per_busy_vcpu=_stated(stated),
+            source=f"the user, by {OVERRIDE}",
+            includes=_INCLUDES,
         )
     row = next(row for row in _rows() if _matches(row, here))
     idle, full = float(row["idle"]), float(row["full"])
@@ -84,7 +87,9 @@ def _stated(text: str) -> tuple[float, float, float]:
     if len(values) == 1:
         values = [values[0] / 2, values[0], values[0] * 2]
     if len(values) != 3 or not all(math.isfinite(value) and value > 0 for value in values) or sorted(values) != values:
-        raise InputError(f"{OVERRIDE} is {text!r}; expected one positive number of watts, or low,central,high in that order")
+        raise InputError(
+            f"{OVERRIDE} is {text!r}; expected one positive number of watts, or low,central,high in that order"
+        )
     return values[0], values[1], values[2]
 
 

@@ -11,7 +11,17 @@ import numpy as np
 
 from workbench.ledger import add, price, scale, spent, standalone, standalone_cost
 from workbench.pareto import frontier
-from workbench.records import Answer, Coefficients, Configuration, Energy, OneOff, Question, Reading, ScoredAnswer, Trial
+from workbench.records import (
+    Answer,
+    Coefficients,
+    Configuration,
+    Energy,
+    OneOff,
+    Question,
+    Reading,
+    ScoredAnswer,
+    Trial,
+)
 from workbench.specification import Goal
 from workbench.stats import Array, Interval, interval
 
@@ -108,7 +118,8 @@ def compare_answers(
         by_configuration[scored.answer.configuration].append(scored)
     matrix = _matrix(trials, questions, by_configuration, metrics, coefficients)
     figures = [
-        _figures(row, trial, by_configuration[trial.configuration.id], matrix, goal, coefficients) for row, trial in enumerate(trials)
+        _figures(row, trial, by_configuration[trial.configuration.id], matrix, goal, coefficients)
+        for row, trial in enumerate(trials)
     ]
     quality = [_known_mean(matrix.scores[goal.metric][row]) for row in range(len(figures))]
     cost = [_known_mean(matrix.costs[goal.minimise][row]) for row in range(len(figures))]
@@ -165,7 +176,10 @@ def _figures(
     readings = [standalone(answer.ledger) for answer in answered if answer.ledger.stages]
     joules = _mean_energy(readings, coefficients)
     correct = sum(
-        1 for each in scored for score in each.scores if score.metric == goal.metric and score.value is not None and score.value >= CORRECT_FROM
+        1
+        for each in scored
+        for score in each.scores
+        if score.metric == goal.metric and score.value is not None and score.value >= CORRECT_FROM
     )
     return Figures(
         configuration=trial.configuration,
@@ -221,6 +235,8 @@ def _spent(answers: Sequence[Answer], one_offs: Sequence[OneOff], coefficients: 
         answering=None if total is None else price(total, coefficients),
         one_offs=by_work,
         one_off_joules=None if one_off is None else price(one_off, coefficients),
-        one_off_per_answer=None if one_off is None or not answers else price(scale(one_off, 1 / len(answers)), coefficients),
+        one_off_per_answer=None
+        if one_off is None or not answers
+        else price(scale(one_off, 1 / len(answers)), coefficients),
         tokens=0 if total is None else (total.tokens_in or 0) + (total.tokens_out or 0),
     )

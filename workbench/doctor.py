@@ -27,7 +27,10 @@ _EXTRAS = {
     "charts": ("altair", "vl_convert"),
     "app": ("streamlit", "pandas"),
 }
-_COUNTERS = (Path("/sys/class/powercap/intel-rapl:0/energy_uj"), Path("/sys/class/powercap/intel-rapl/intel-rapl:0/energy_uj"))
+_COUNTERS = (
+    Path("/sys/class/powercap/intel-rapl:0/energy_uj"),
+    Path("/sys/class/powercap/intel-rapl/intel-rapl:0/energy_uj"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +114,9 @@ def _quiet_threads() -> Finding:
         what="OMP_WAIT_POLICY",
         state="ok" if quiet else "bad",
         detail=policy or "not set",
-        advice="" if quiet else "unset it or set it to passive: threads that spin while waiting inflate CPU time and energy",
+        advice=""
+        if quiet
+        else "unset it or set it to passive: threads that spin while waiting inflate CPU time and energy",
     )
 
 
@@ -143,14 +148,16 @@ def _kinds(file: str | Path) -> list[str]:
     if not path.exists() and str(file) in experiments():
         kinds.append("experiment")
     if not kinds:
-        raise InputError(f"{file}: neither an experiment, a corpus nor an eval set; give a path, or a name that `workbench check` knows")
+        raise InputError(
+            f"{file}: neither an experiment, a corpus nor an eval set; give a path, or a name that `workbench check` knows"
+        )
     return kinds
 
 
 def _named(name: str | Path) -> bool:
     for kind in ("corpora", "evals"):
         try:
-            locate(kind, name)  # type: ignore[arg-type]
+            locate(kind, name)
         except InputError:
             continue
         return True
@@ -201,7 +208,13 @@ def _data_of(corpus_name: str | None, evalset_name: str | None, seed: int) -> li
     if corpus is not None:
         found += describe(check_data(corpus, evalset), corpus.name, evalset.name if evalset else None)
     elif evalset is not None:
-        found.append(Finding(what=f"{evalset.name} (eval set)", state="ok", detail=f"{len(evalset.questions)} questions; its corpus was not checked"))
+        found.append(
+            Finding(
+                what=f"{evalset.name} (eval set)",
+                state="ok",
+                detail=f"{len(evalset.questions)} questions; its corpus was not checked",
+            )
+        )
     return found
 
 

@@ -14,7 +14,17 @@ import workbench
 from workbench.coefficients import coefficients, processor
 from workbench.records import Corpus, EvalSet
 
-_PACKAGES = ("numpy", "bm25s", "bpe-openai", "xllamacpp", "sentence-transformers", "torch", "faiss-cpu", "langchain", "sqlalchemy")
+_PACKAGES = (
+    "numpy",
+    "bm25s",
+    "bpe-openai",
+    "xllamacpp",
+    "sentence-transformers",
+    "torch",
+    "faiss-cpu",
+    "langchain",
+    "sqlalchemy",
+)
 _MUST_NOT_CHANGE = {
     "corpus": "the corpus",
     "evalset": "the eval set",

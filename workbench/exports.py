@@ -96,8 +96,12 @@ def rows(comparison: Comparison) -> list[list[str]]:
             *(interval_text(found) for found in figures.scores.values()),
             number(figures.tokens_in, 0),
             number(figures.tokens_out, 1),
-            NOT_MEASURED if figures.seconds is None else f"{figures.seconds.p50:.2f}{'*' if figures.seconds.disturbed else ''}",
-            NOT_MEASURED if figures.seconds is None else f"{figures.seconds.p95:.2f}{'*' if figures.seconds.disturbed else ''}",
+            NOT_MEASURED
+            if figures.seconds is None
+            else f"{figures.seconds.p50:.2f}{'*' if figures.seconds.disturbed else ''}",
+            NOT_MEASURED
+            if figures.seconds is None
+            else f"{figures.seconds.p95:.2f}{'*' if figures.seconds.disturbed else ''}",
             energy_text(figures.joules),
             number(figures.joules_per_correct, 2) if figures.correct or figures.joules is None else "no correct answer",
             failures_text(figures.failures),
@@ -194,7 +198,13 @@ def as_mapping(comparison: Comparison) -> dict[str, Any]:
 def _energy(energy: Energy | None) -> dict[str, Any] | None:
     if energy is None:
         return None
-    return {"low": energy.low, "central": energy.central, "high": energy.high, "source": energy.source, "shared": energy.shared}
+    return {
+        "low": energy.low,
+        "central": energy.central,
+        "high": energy.high,
+        "source": energy.source,
+        "shared": energy.shared,
+    }
 
 
 def _json(comparison: Comparison) -> str:
@@ -217,7 +227,11 @@ def _csv(comparison: Comparison) -> str:
         row += [figures.tokens_in, figures.tokens_out]
         row += [None, None] if figures.seconds is None else [figures.seconds.p50, figures.seconds.p95]
         joules = figures.joules
-        row += [None, None, None, NOT_MEASURED] if joules is None else [joules.low, joules.central, joules.high, joules.source]
+        row += (
+            [None, None, None, NOT_MEASURED]
+            if joules is None
+            else [joules.low, joules.central, joules.high, joules.source]
+        )
         row += [figures.joules_per_correct, failures_text(figures.failures), figures.frontier]
         table.append(row)
     return csv_text(columns, table)
@@ -261,19 +275,22 @@ def notes(comparison: Comparison) -> list[str]:
         f"Scores: mean over {len(comparison.matrix.questions)} questions with {goal.confidence:.0%} bootstrap intervals; "
         f"an answer counts as correct from {goal.metric} 0.5 on.",
         f"Joules: estimated from this process's CPU time × {central} W per busy vCPU ({low}–{high} W; {coefficients['processor']}; "
-        f"source: {coefficients['source']}). Includes {coefficients['includes']}. The range is common to all rows: comparisons are tighter than it.",
+        f"source: {coefficients['source']}). Includes {coefficients['includes']}. "
+        "The range is common to all rows: comparisons are tighter than it.",
     ]
     if any(figures.seconds is not None and figures.seconds.disturbed for figures in comparison.figures):
         found.append("*: other processes kept more than 10 % of the machine busy meanwhile; latency is disturbed.")
     if any(figures.rebuilt for figures in comparison.figures):
         count = sum(figures.rebuilt for figures in comparison.figures)
-        found.append(f"{count} answers found more or less of their prompt cached than their own static prefix; their prefill is rebuilt as if alone.")
+        found.append(
+            f"{count} answers found more or less of their prompt cached than their own static prefix; their prefill is rebuilt as if alone."
+        )
     spent = comparison.spent
     if spent.one_off_joules is not None and spent.one_off_per_answer is not None:
         works = ", ".join(f"{work} {number(reading.cpu_seconds, 1)}" for work, reading in spent.one_offs.items())
         found.append(
-            f"One-off work (CPU-seconds: {works}): {energy_text(spent.one_off_joules)} J in all, {significant(spent.one_off_per_answer.central)} J "
-            f"per answer over the {spent.answers} answers of this run; not part of the joules per answer above."
+            f"One-off work (CPU-seconds: {works}): {energy_text(spent.one_off_joules)} J in all, "
+            f"{significant(spent.one_off_per_answer.central)} J per answer over the {spent.answers} answers of this run; not part of the joules per answer above."
         )
     return found
 
@@ -305,7 +322,19 @@ def answer_mapping(question: Question, scored: ScoredAnswer) -> dict[str, Any]:
     }
 
 
-ANSWER_COLUMNS = ("configuration", "question", "repeat", "asked", "accepted", "text", "failure", "retrieved", "seconds", "tokens_in", "tokens_out")
+ANSWER_COLUMNS = (
+    "configuration",
+    "question",
+    "repeat",
+    "asked",
+    "accepted",
+    "text",
+    "failure",
+    "retrieved",
+    "seconds",
+    "tokens_in",
+    "tokens_out",
+)
 
 
 def answer_rows(pairs: Iterable[tuple[Question, ScoredAnswer]], metrics: Sequence[str]) -> Iterable[list[Any]]:

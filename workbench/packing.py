@@ -13,7 +13,9 @@ _SMALLEST_CUT = 16  # tokens; a shorter rest of a passage says too little to be 
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n\s*\n")
 _WORD = re.compile(r"\w+")
-_COMMON = frozenset("a an and are as at be by do does for from how if in is it of on or that the to what when where which who with".split())
+_COMMON = frozenset(
+    "a an and are as at be by do does for from how if in is it of on or that the to what when where which who with".split()  # noqa: SIM905
+)
 
 
 def pack(passages: Sequence[Passage], budget: int, count_tokens: Callable[[str], int]) -> tuple[Passage, ...]:

@@ -8,7 +8,7 @@ nothing is corrected for the number of configurations.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -75,7 +75,9 @@ def choose(comparison: Comparison, goal: Goal | None = None) -> Recommendation:
     declared = comparison.goal
     goal = goal or declared
     if goal.metric not in comparison.matrix.scores:
-        raise InputError(f"metric {goal.metric!r} was not scored in run {comparison.run!r}; scored: {', '.join(comparison.matrix.scores)}")
+        raise InputError(
+            f"metric {goal.metric!r} was not scored in run {comparison.run!r}; scored: {', '.join(comparison.matrix.scores)}"
+        )
     return _Choice(comparison, goal, exploratory=goal != declared).make()
 
 
@@ -98,7 +100,9 @@ class _Choice:
         order = sorted(within, key=lambda row: (self._cost(row), -self._mean(row)))
         proven = next((row for row in order if standing[row] == "proven"), None)
         if all(standing[row] == "excluded" for row in within):
-            return self._nothing(f"the best, {self._label(best)}, reaches {self._mean(best):.3f}; the floor is {self._goal.floor}")
+            return self._nothing(
+                f"the best, {self._label(best)}, reaches {self._mean(best):.3f}; the floor is {self._goal.floor}"
+            )
         bound = self._cost(proven) if proven is not None else float("inf")
         open_rows = [row for row in order if standing[row] == "open" and self._cost(row) < bound - _SAME_COST]
         provisional = next((row for row in open_rows if self._likely(row, best)), proven)
@@ -134,7 +138,9 @@ class _Choice:
     def _within_limits(self, row: int) -> bool:
         broken = self._broken_limits(row)
         if broken:
-            self._reject(row, "; ".join(f"{name} is {value:.2f} s, the limit is {limit:g} s" for name, value, limit in broken))
+            self._reject(
+                row, "; ".join(f"{name} is {value:.2f} s, the limit is {limit:g} s" for name, value, limit in broken)
+            )
         return not broken
 
     def _broken_limits(self, row: int) -> list[tuple[str, float, float]]:
@@ -167,20 +173,28 @@ class _Choice:
         for row in rows:
             if row != best and _side(self._difference(row, best), -self._goal.margin) == "open":
                 differences = self._scores[row] - self._scores[best]
-                needed.append(questions_needed(differences, -self._goal.margin, self._goal.confidence, prior=DIFFERENCE_PRIOR))
+                needed.append(
+                    questions_needed(differences, -self._goal.margin, self._goal.confidence, prior=DIFFERENCE_PRIOR)
+                )
             if self._goal.floor is not None and self._floor_side(row) == "open":
-                needed.append(questions_needed(self._scores[row], self._goal.floor, self._goal.confidence, prior=SCORE_PRIOR))
+                needed.append(
+                    questions_needed(self._scores[row], self._goal.floor, self._goal.confidence, prior=SCORE_PRIOR)
+                )
         known = [count for count in needed if count is not None]
         return max(known) if known and len(known) == len(needed) else None
 
     # ---------------------------------------------------------------------------------------------------- its words
 
-    def _explain(self, chosen: int, best: int, within: Sequence[int], standing: dict[int, str]) -> None:
+    def _explain(self, chosen: int, best: int, within: Sequence[int], standing: Mapping[int, Side]) -> None:
         for row in within:
             if row == chosen:
                 continue
             difference = self._difference(row, best)
-            shown = "" if difference is None else f" ({difference.mean:+.3f}, {difference.low:+.3f} to {difference.high:+.3f})"
+            shown = (
+                ""
+                if difference is None
+                else f" ({difference.mean:+.3f}, {difference.low:+.3f} to {difference.high:+.3f})"
+            )
             cheaper = self._cost(row) < self._cost(chosen) - _SAME_COST
             dearer = self._cost(row) / self._cost(chosen) if self._cost(chosen) > 0 else float("inf")
             if row == best and standing[row] != "excluded":
@@ -216,7 +230,12 @@ class _Choice:
             if row not in self._rejections:
                 self._reject(row, f"below the floor of {self._goal.floor}: {self._mean(row):.3f}")
         return self._recommendation(
-            verdict="nothing qualifies", chosen=None, proven=None, reference=None, needed=None, nearest_miss=nearest_miss
+            verdict="nothing qualifies",
+            chosen=None,
+            proven=None,
+            reference=None,
+            needed=None,
+            nearest_miss=nearest_miss,
         )
 
     def _recommendation(
@@ -303,15 +322,22 @@ def sentences(recommendation: Recommendation) -> list[str]:
     claim = f"{goal.metric} at most {goal.margin:g} below the best, at {goal.confidence:.0%} confidence"
     if recommendation.verdict == "nothing qualifies":
         return [f"Nothing qualifies. {recommendation.nearest_miss}."]
-    assert recommendation.chosen is not None and recommendation.reference is not None
+    assert recommendation.chosen is not None
+    assert recommendation.reference is not None
     chosen, reference = recommendation.chosen, recommendation.reference
     lines = []
     if recommendation.verdict == "decided":
-        lines.append(f"Decided on {recommendation.questions} questions: {chosen.label} [{chosen.id}] is the smallest setup with {claim}.")
+        lines.append(
+            f"Decided on {recommendation.questions} questions: {chosen.label} [{chosen.id}] is the smallest setup with {claim}."
+        )
     else:
         needed = recommendation.questions_needed
         more = None if needed is None else needed - recommendation.questions
-        how_many = f"about {more:,} more questions would decide" if more and more > 0 else "no realistic number of questions would decide: a candidate lies on the margin"
+        how_many = (
+            f"about {more:,} more questions would decide"
+            if more and more > 0
+            else "no realistic number of questions would decide: a candidate lies on the margin"
+        )
         lines.append(f"Undecided: {recommendation.questions} questions are too few for {claim}; {how_many}.")
         lines.append(f"Provisional choice: {chosen.label} [{chosen.id}].")
         if recommendation.proven is not None and recommendation.proven != chosen:
@@ -359,7 +385,11 @@ def as_mapping(recommendation: Recommendation) -> dict[str, Any]:
     """The recommendation as plain data, for JSON."""
 
     def identify(configuration: Configuration | None) -> dict[str, Any] | None:
-        return None if configuration is None else {"id": configuration.id, "label": configuration.label, "axes": dict(configuration.axes)}
+        return (
+            None
+            if configuration is None
+            else {"id": configuration.id, "label": configuration.label, "axes": dict(configuration.axes)}
+        )
 
     def numbers(found: Interval | None) -> dict[str, float] | None:
         return None if found is None else {"mean": found.mean, "low": found.low, "high": found.high, "n": found.n}

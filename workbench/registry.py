@@ -33,7 +33,10 @@ _NO_PLUGIN = {"models", "retrievers", "rerankers"}  # kinds where the name ``non
 _GIVEN = {"retrievers": 1}  # positional arguments that a kind's build() is given before the name after the colon
 _PLAIN = {"int": int, "float": float, "bool": bool, "str": str}  # annotations that say all without an import
 _PYTHON_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*)?")
-_ANY_PROVIDER = {"models": "langchain", "embedders": "sentence_transformers"}  # who takes a prefix that no file is named after
+_ANY_PROVIDER = {
+    "models": "langchain",
+    "embedders": "sentence_transformers",
+}  # who takes a prefix that no file is named after
 _EXTRA_OF = {
     "xllamacpp": "embedded",
     "sentence_transformers": "dense",
@@ -232,7 +235,9 @@ def _import(module: str, wanted_by: str) -> ModuleType:
         library = (error.name or module).partition(".")[0]
         if library in _EXTRA_OF:
             raise MissingLibrary(f"{wanted_by} needs {library}, which", _EXTRA_OF[library]) from error
-        raise InputError(f"{wanted_by}: there is no module {error.name!r}; check the path and what is installed") from error
+        raise InputError(
+            f"{wanted_by}: there is no module {error.name!r}; check the path and what is installed"
+        ) from error
 
 
 def _attribute(module: ModuleType, name: str) -> Any:

@@ -40,7 +40,9 @@ def compare(run: str = "latest", *, store: Store | None = None) -> Comparison:
     )
 
 
-def recommend(run: str | Comparison = "latest", goal: Goal | None = None, *, store: Store | None = None) -> Recommendation:
+def recommend(
+    run: str | Comparison = "latest", goal: Goal | None = None, *, store: Store | None = None
+) -> Recommendation:
     """The smallest configuration that is still good enough, for the declared goal or another (then exploratory)."""
     comparison = run if isinstance(run, Comparison) else compare(run, store=store)
     return choose(comparison, goal)

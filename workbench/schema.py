@@ -16,7 +16,12 @@ from workbench.records import as_json
 SCHEMA_VERSION = 1
 
 SCHEMA = sa.MetaData()
-META = sa.Table("workbench_meta", SCHEMA, sa.Column("key", sa.String(64), primary_key=True), sa.Column("value", sa.Text, nullable=False))
+META = sa.Table(
+    "workbench_meta",
+    SCHEMA,
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
 RUNS = sa.Table(
     "runs",
     SCHEMA,
@@ -74,7 +79,9 @@ ANSWERS = sa.Table(
     sa.Column("ledger", sa.JSON, nullable=False),
     sa.Column("scores", sa.JSON, nullable=False),
 )
-TEXTS = sa.Table("texts", SCHEMA, sa.Column("digest", sa.String(32), primary_key=True), sa.Column("text", sa.Text, nullable=False))
+TEXTS = sa.Table(
+    "texts", SCHEMA, sa.Column("digest", sa.String(32), primary_key=True), sa.Column("text", sa.Text, nullable=False)
+)
 ONE_OFFS = sa.Table(
     "one_offs",
     SCHEMA,
@@ -120,7 +127,9 @@ def prepare(engine: Engine, shown: str) -> None:
         names = ", ".join(sorted(tables)[:5])
         raise StoreError(f"{shown} is a database of something else (tables: {names}); name another with --store")
     if version is not None and int(version) > SCHEMA_VERSION:
-        raise StoreError(f"{shown} has schema {version}, this version knows up to {SCHEMA_VERSION}; upgrade rag-workbench")
+        raise StoreError(
+            f"{shown} has schema {version}, this version knows up to {SCHEMA_VERSION}; upgrade rag-workbench"
+        )
     if version is None and engine.dialect.name == "sqlite":
         with closing(engine.raw_connection()) as plain:  # outside any transaction
             plain.cursor().execute("PRAGMA journal_mode=WAL")  # kept in the file: readers never wait for a writer
@@ -149,9 +158,13 @@ def explained(store: str) -> Iterator[None]:
     except DBAPIError as error:
         reason = str(error.orig).strip()
         if "is not a database" in reason or "malformed" in reason:
-            raise StoreError(f"{store} is damaged or not a database ({reason}); move it away, or name another with --store") from error
+            raise StoreError(
+                f"{store} is damaged or not a database ({reason}); move it away, or name another with --store"
+            ) from error
         if "full" in reason:
-            raise StoreError(f"{store}: the disk is full; free some space and run the same command again: what was stored is safe") from error
+            raise StoreError(
+                f"{store}: the disk is full; free some space and run the same command again: what was stored is safe"
+            ) from error
         if "locked" in reason:
             raise StoreError(f"{store} stayed locked by another process for 30 s; try again when it is done") from error
         raise StoreError(f"{store}: {reason}") from error

@@ -48,8 +48,14 @@ def setup_text(recommendation: Recommendation, comparison: Comparison, corpus: s
         "configuration": dict(chosen.axes),
         "corpus": {"name": corpus, "digest": comparison.environment["corpus"]["digest"]},
         "fingerprints": dict(chosen.fingerprints),
-        "chosen_by": {key: evidence[key] for key in ("run", "verdict", "exploratory", "goal", "questions", "difference", "ratios", "summary")},
-        "measured": {key: measured[key] for key in ("scores", "tokens_in", "tokens_out", "seconds", "joules", "joules_per_correct")},
+        "chosen_by": {
+            key: evidence[key]
+            for key in ("run", "verdict", "exploratory", "goal", "questions", "difference", "ratios", "summary")
+        },
+        "measured": {
+            key: measured[key]
+            for key in ("scores", "tokens_in", "tokens_out", "seconds", "joules", "joules_per_correct")
+        },
     }
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
 
@@ -59,7 +65,9 @@ class Setup:
 
     def __init__(self, path: str | Path) -> None:
         content = _read(Path(path))
-        self.configuration = point_configuration(Space.model_validate({key: [value] for key, value in content["configuration"].items()}))
+        self.configuration = point_configuration(
+            Space.model_validate({key: [value] for key, value in content["configuration"].items()})
+        )
         corpus = load_corpus(content["corpus"]["name"])
         self.notes = _notes(content, corpus.digest, self.configuration)
         self.one_offs: list[OneOff] = []
@@ -75,7 +83,9 @@ class Setup:
         """The answer to one question."""
         if not question.strip():
             raise InputError("the question is empty; write it in quotes after the setup file")
-        answer = self._pipeline.answer(Task(configuration=self.configuration, question=Question(id="asked", question=question)))
+        answer = self._pipeline.answer(
+            Task(configuration=self.configuration, question=Question(id="asked", question=question))
+        )
         return Reply(question=question, answer=answer, coefficients=coefficients(), notes=self.notes)
 
     def close(self) -> None:
@@ -96,7 +106,7 @@ def ask(path: str | Path, question: str) -> Reply:
 
 
 def load_setup(path: str | Path) -> Any:
-    """The setup as a LangChain ``Runnable``: question → mapping with ``answer``, ``passages`` and ``ledger``. Needs the extra ``hosted``."""
+    """The setup as a LangChain ``Runnable``: question → mapping with ``answer``, ``passages``, ``ledger``; needs the extra ``hosted``."""
     registry.require("langchain_core", "load_setup")
     runnables = importlib.import_module("langchain_core.runnables")
     setup = Setup(path)
@@ -121,13 +131,19 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError, ValueError) as error:
         raise InputError(f"{path}: not a readable setup file: {error}") from error
     if not isinstance(content, dict) or content.get("setup") != FORMAT:
-        raise InputError(f"{path}: not a setup file; it must begin with `setup: {FORMAT}` as `workbench recommend RUN --out` writes it")
+        raise InputError(
+            f"{path}: not a setup file; it must begin with `setup: {FORMAT}` as `workbench recommend RUN --out` writes it"
+        )
     problems = []
     axes = content.get("configuration")
     if not isinstance(axes, dict) or not axes:
         problems.append(f"{path}: configuration must map axes to values")
     else:
-        problems += [f"{path}: configuration.{axis} is not an axis; axes: {', '.join(DEFAULT_AXES)}" for axis in axes if axis not in DEFAULT_AXES]
+        problems += [
+            f"{path}: configuration.{axis} is not an axis; axes: {', '.join(DEFAULT_AXES)}"
+            for axis in axes
+            if axis not in DEFAULT_AXES
+        ]
     corpus = content.get("corpus")
     if not isinstance(corpus, dict) or not isinstance(corpus.get("name"), str):
         problems.append(f"{path}: corpus.name must name a corpus or its path")

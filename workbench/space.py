@@ -15,7 +15,16 @@ from workbench.specification import Space
 
 _DECODING = ("temperature", "top_k", "top_p", "repeat_penalty", "max_tokens", "stop")
 _OF_MODEL = ("prompt", *_DECODING, "passages", "context_tokens")
-_OF_RETRIEVAL = ("embedder", "index", "chunker", "chunk_tokens", "chunk_overlap", "passages", "rerank", "context_tokens")
+_OF_RETRIEVAL = (
+    "embedder",
+    "index",
+    "chunker",
+    "chunk_tokens",
+    "chunk_overlap",
+    "passages",
+    "rerank",
+    "context_tokens",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,16 +67,24 @@ def points(space: Space) -> Points:
     for counted in reasons.values():
         surplus = sum(counted.values()) - 1
         if surplus:
-            why = max((reason for reason in counted if reason), key=lambda reason: counted[reason], default="the same values twice")
+            why = max(
+                (reason for reason in counted if reason),
+                key=lambda reason: counted[reason],
+                default="the same values twice",
+            )
             merged[why] += surplus
-    return Points(configurations=tuple(found.values()), product=product, merged=dict(merged), impossible=dict(impossible))
+    return Points(
+        configurations=tuple(found.values()), product=product, merged=dict(merged), impossible=dict(impossible)
+    )
 
 
 def point_configuration(space: Space) -> Configuration:
     """The one configuration of a space with one value per axis; ``InputError`` when it is impossible."""
     found = points(space)
     if len(found.configurations) != 1:
-        raise InputError(f"not one possible configuration: {'; '.join(found.impossible) or f'{len(found.configurations)} of them'}")
+        raise InputError(
+            f"not one possible configuration: {'; '.join(found.impossible) or f'{len(found.configurations)} of them'}"
+        )
     return found.configurations[0]
 
 
@@ -129,7 +146,12 @@ class _Fingerprints:
         if facts is not None:
             found["model"] = facts.digest
             found["prompt"] = templates.load(axes["prompt"]).digest
-        for axis, kind in (("retriever", "retrievers"), ("embedder", "embedders"), ("chunker", "chunkers"), ("rerank", "rerankers")):
+        for axis, kind in (
+            ("retriever", "retrievers"),
+            ("embedder", "embedders"),
+            ("chunker", "chunkers"),
+            ("rerank", "rerankers"),
+        ):
             if axis in axes and (version := registry.version(kind, axes[axis])):
                 found[axis] = version
         return found

@@ -66,19 +66,27 @@ class Space(_Strict):
     temperature: Annotated[list[Temperature], BeforeValidator(_listed), Field(min_length=1)] = [0]
     top_k: Annotated[list[Count], BeforeValidator(_listed), Field(min_length=1)] = [DEFAULT_AXES["top_k"]]
     top_p: Annotated[list[Annotated[Number, Field(gt=0, le=1)]], BeforeValidator(_listed), Field(min_length=1)] = [1.0]
-    repeat_penalty: Annotated[list[Annotated[Number, Field(ge=0.5, le=2)]], BeforeValidator(_listed), Field(min_length=1)] = [1.0]
+    repeat_penalty: Annotated[
+        list[Annotated[Number, Field(ge=0.5, le=2)]], BeforeValidator(_listed), Field(min_length=1)
+    ] = [1.0]
     max_tokens: Annotated[list[Positive], BeforeValidator(_listed), Field(min_length=1)] = [DEFAULT_AXES["max_tokens"]]
     stop: Annotated[list[list[str]], Field(min_length=1)] = [[]]
     retriever: Choices = [DEFAULT_AXES["retriever"]]
     embedder: Choices = [DEFAULT_AXES["embedder"]]
     index: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)] = [DEFAULT_AXES["index"]]
     chunker: Choices = [DEFAULT_AXES["chunker"]]
-    chunk_tokens: Annotated[list[Positive], BeforeValidator(_listed), Field(min_length=1)] = [DEFAULT_AXES["chunk_tokens"]]
+    chunk_tokens: Annotated[list[Positive], BeforeValidator(_listed), Field(min_length=1)] = [
+        DEFAULT_AXES["chunk_tokens"]
+    ]
     chunk_overlap: Annotated[list[Count], BeforeValidator(_listed), Field(min_length=1)] = [0]
     passages: Annotated[list[Positive], BeforeValidator(_listed), Field(min_length=1)] = [DEFAULT_AXES["passages"]]
     rerank: Choices = ["none"]
-    context_tokens: Annotated[list[Positive], BeforeValidator(_listed), Field(min_length=1)] = [DEFAULT_AXES["context_tokens"]]
-    concurrency: Annotated[list[Annotated[int, Field(ge=1, le=64, strict=True)]], BeforeValidator(_listed), Field(min_length=1)] = [1]
+    context_tokens: Annotated[list[Positive], BeforeValidator(_listed), Field(min_length=1)] = [
+        DEFAULT_AXES["context_tokens"]
+    ]
+    concurrency: Annotated[
+        list[Annotated[int, Field(ge=1, le=64, strict=True)]], BeforeValidator(_listed), Field(min_length=1)
+    ] = [1]
 
 
 class Goal(_Strict):
@@ -97,7 +105,9 @@ class Goal(_Strict):
     def _measurable(cls, value: Any) -> Any:
         if value in _NOT_YET:
             raise PydanticCustomError(
-                "not_yet", "cannot be minimised yet: {what} come in a later version; use joules, tokens or seconds", {"what": _NOT_YET[value]}
+                "not_yet",
+                "cannot be minimised yet: {what} come in a later version; use joules, tokens or seconds",
+                {"what": _NOT_YET[value]},
             )
         return value
 
@@ -204,7 +214,7 @@ class _UniqueKeys(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = self.construct_object(key_node, deep=True)
             if key in seen:
                 raise yaml.MarkedYAMLError(problem=f"key {key!r} stands twice", problem_mark=key_node.start_mark)
             seen.add(key)
@@ -287,7 +297,9 @@ def _sentence(file: str, detail: ErrorDetails) -> str:
         parent = detail["loc"][:-1]
         known = _keys_of(parent)
         close = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1)
-        return f"{file}: {path} is not a known key; " + (f"did you mean {close[0]}?" if close else f"expected one of {', '.join(known)}")
+        return f"{file}: {path} is not a known key; " + (
+            f"did you mean {close[0]}?" if close else f"expected one of {', '.join(known)}"
+        )
     if detail["type"] == "missing":
         return f"{file}: {path} is missing; it must be given"
     message = detail["msg"]

@@ -49,10 +49,14 @@ class Live:
         if self._bar is not None:
             if self._task is None:
                 self._task = self._bar.add_task("", total=progress.total, completed=progress.done, what="", spent="")
-            self._bar.update(self._task, completed=progress.done, total=progress.total, what=what, spent=f"{joules}{failed}")
+            self._bar.update(
+                self._task, completed=progress.done, total=progress.total, what=what, spent=f"{joules}{failed}"
+            )
         elif time.monotonic() - self._printed > _LINE_SECONDS or progress.done == progress.total:
             self._printed = time.monotonic()
-            err.print(f"{progress.done}/{progress.total} answers · {joules}{failed} · {what}", markup=False, soft_wrap=True)
+            err.print(
+                f"{progress.done}/{progress.total} answers · {joules}{failed} · {what}", markup=False, soft_wrap=True
+            )
 
 
 @contextmanager
@@ -77,30 +81,54 @@ def live() -> Iterator[Live]:
 
 def print_comparison(comparison: Comparison) -> None:
     """The table of configurations, cheapest first, and how its figures are known."""
-    table = Table(title=f"Run {comparison.run} ({comparison.state})", title_justify="left", header_style="bold", show_lines=True)
+    table = Table(
+        title=f"Run {comparison.run} ({comparison.state})", title_justify="left", header_style="bold", show_lines=True
+    )
     table.add_column("setup")
-    columns = (*comparison.matrix.scores, "tokens\nin / out", "seconds\np50 / p95", "J per\nanswer", "J per\ncorrect", "failures")
+    columns = (
+        *comparison.matrix.scores,
+        "tokens\nin / out",
+        "seconds\np50 / p95",
+        "J per\nanswer",
+        "J per\ncorrect",
+        "failures",
+    )
     for column in columns:
         table.add_column(Text(column), justify="right", no_wrap=True)
     for figures in sorted_figures(comparison):
         table.add_row(*map(Text, _comparison_cells(figures)))
     out.print(table)
-    out.print("◆ on the frontier: nothing else is both better and cheaper. Cheapest first; ranges in the second line of a cell.", style="dim", soft_wrap=True)
+    out.print(
+        "◆ on the frontier: nothing else is both better and cheaper. Cheapest first; ranges in the second line of a cell.",
+        style="dim",
+        soft_wrap=True,
+    )
     for note in notes(comparison):
         out.print(Text(note, style="dim"), soft_wrap=True)
 
 
 def _comparison_cells(figures: Figures) -> list[str]:
     identity = f"{figures.configuration.label}\n{figures.configuration.id}{' ◆' if figures.frontier else ''}"
-    state = "" if figures.state == "finished" else f"\n{figures.state}: {figures.reason or f'{figures.answers} answers so far'}"
+    state = (
+        ""
+        if figures.state == "finished"
+        else f"\n{figures.state}: {figures.reason or f'{figures.answers} answers so far'}"
+    )
     latency, joules, correct = figures.seconds, figures.joules, figures.joules_per_correct
     disturbed = "*" if latency is not None and latency.disturbed else ""
     return [
         identity + state,
-        *("–" if found is None else f"{found.mean:.3f}\n{found.low:.2f}–{found.high:.2f}" for found in figures.scores.values()),
-        f"{number(figures.tokens_in, 0)} / {number(figures.tokens_out, 0)}" if figures.tokens_in is not None else NOT_MEASURED,
+        *(
+            "–" if found is None else f"{found.mean:.3f}\n{found.low:.2f}–{found.high:.2f}"
+            for found in figures.scores.values()
+        ),
+        f"{number(figures.tokens_in, 0)} / {number(figures.tokens_out, 0)}"
+        if figures.tokens_in is not None
+        else NOT_MEASURED,
         NOT_MEASURED if latency is None else f"{latency.p50:.2f} / {latency.p95:.2f}{disturbed}",
-        NOT_MEASURED if joules is None else f"{significant(joules.central)}\n{significant(joules.low)}–{significant(joules.high)}",
+        NOT_MEASURED
+        if joules is None
+        else f"{significant(joules.central)}\n{significant(joules.low)}–{significant(joules.high)}",
         (NOT_MEASURED if joules is None else "none correct") if correct is None else significant(correct),
         failures_text(figures.failures).replace(", ", "\n"),
     ]
@@ -114,7 +142,10 @@ def print_recommendation(recommendation: Recommendation) -> None:
         out.print("Why not the others:", style="dim")
     for rejection in recommendation.rejections:
         mark = "?" if rejection.open else "–"
-        out.print(Text(f"  {mark} {rejection.configuration.label} [{rejection.configuration.id}]: {rejection.reason}"), soft_wrap=True)
+        out.print(
+            Text(f"  {mark} {rejection.configuration.label} [{rejection.configuration.id}]: {rejection.reason}"),
+            soft_wrap=True,
+        )
 
 
 def print_runs(overviews: Sequence[RunOverview]) -> None:
@@ -124,14 +155,26 @@ def print_runs(overviews: Sequence[RunOverview]) -> None:
         table.add_column(column)
     for each in overviews:
         created = datetime.fromtimestamp(each.record.created).strftime("%Y-%m-%d %H:%M")
-        cells = (each.record.name, each.record.state, each.configurations, each.questions, each.answers, created, each.record.note)
+        cells = (
+            each.record.name,
+            each.record.state,
+            each.configurations,
+            each.questions,
+            each.answers,
+            created,
+            each.record.note,
+        )
         table.add_row(*(Text(str(cell)) for cell in cells))
     out.print(table)
 
 
 def print_findings(findings: Sequence[Finding]) -> None:
     """What a check found."""
-    marks = {"ok": Text("ok", style="green"), "missing": Text("missing", style="yellow"), "bad": Text("bad", style="red")}
+    marks = {
+        "ok": Text("ok", style="green"),
+        "missing": Text("missing", style="yellow"),
+        "bad": Text("bad", style="red"),
+    }
     for finding in findings:
         line = Text.assemble(marks[finding.state], "  ", (finding.what, "bold"), ": ", finding.detail)
         if finding.advice:
@@ -165,7 +208,9 @@ def print_plugins(found: Sequence[registry.Plugin]) -> None:
     for column in ("kind", "name", "parameters", "what it does"):
         table.add_column(column, overflow="fold")
     for each in found:
-        parameters = ", ".join(f"{p.name}: {p.type}" + (f" = {p.default}" if p.default is not None else "") for p in each.parameters)
+        parameters = ", ".join(
+            f"{p.name}: {p.type}" + (f" = {p.default}" if p.default is not None else "") for p in each.parameters
+        )
         table.add_row(Text(each.kind), Text(each.name), Text(parameters), Text(each.description))
     out.print(table)
 
@@ -176,12 +221,18 @@ def print_reply(reply: Reply) -> None:
     if answer.failure is not None:
         out.print(Text(f"no answer: {answer.failure.code}: {answer.failure.message}", style="red"), soft_wrap=True)
     else:
-        out.print(Text(answer.text or "(no passage was found, so there is nothing to answer from)", style="bold"), soft_wrap=True)
+        out.print(
+            Text(answer.text or "(no passage was found, so there is nothing to answer from)", style="bold"),
+            soft_wrap=True,
+        )
     for number_, passage in enumerate(answer.passages, 1):
         cited = " (cited)" if number_ in answer.citations else ""
         text = " ".join(passage.chunk.text.split())
         where = f"{passage.chunk.document_id}, characters {passage.chunk.start}–{passage.chunk.end}"
-        out.print(Text.assemble((f"[{number_}] {where}{cited}: ", "dim"), text[:160] + ("…" if len(text) > 160 else "")), soft_wrap=True)
+        out.print(
+            Text.assemble((f"[{number_}] {where}{cited}: ", "dim"), text[:160] + ("…" if len(text) > 160 else "")),
+            soft_wrap=True,
+        )
     out.print(ledger_table(answer, reply.coefficients))
     for note in reply.notes:
         err.print(Text(f"note: {note}", style="yellow"), soft_wrap=True)

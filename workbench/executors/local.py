@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
-from contextlib import closing
 from typing import TypeVar
 
 Task = TypeVar("Task")
@@ -19,8 +18,7 @@ class Local:
         if concurrency == 1:
             yield from map(work, tasks)
             return
-        with closing(_threaded(work, tasks, concurrency)) as results:
-            yield from results
+        yield from _threaded(work, tasks, concurrency)
 
 
 def _threaded(work: Callable[[Task], Result], tasks: Iterable[Task], concurrency: int) -> Iterator[Result]:

@@ -33,7 +33,9 @@ class EmbeddedModel:
     accepts = _ACCEPTS
     runs_here = True
 
-    def __init__(self, name: str, facts: ModelFacts, *, context_tokens: int, slots: int, threads: int, timeout_seconds: float):
+    def __init__(
+        self, name: str, facts: ModelFacts, *, context_tokens: int, slots: int, threads: int, timeout_seconds: float
+    ):
         self.style: Literal["chat", "text"] = facts.style
         self.digest = facts.digest
         self._name = name
@@ -209,5 +211,10 @@ def build(
     ``style: text`` lets an instruct model continue raw text instead of answering messages; 0 threads is one per vCPU.
     """
     return EmbeddedModel(
-        name, facts(name, style=style), context_tokens=context_tokens, slots=slots, threads=threads, timeout_seconds=timeout_seconds
+        name,
+        facts(name, style=style),
+        context_tokens=context_tokens,
+        slots=slots,
+        threads=threads,
+        timeout_seconds=timeout_seconds,
     )

@@ -80,7 +80,11 @@ class LangChainModel:
     def _model(self, decoding: Decoding) -> BaseChatModel:
         if decoding not in self._by_decoding:
             wanted = {field: getattr(decoding, setting) for setting, field in self._fields.items()}
-            given = {field: list(value) if isinstance(value, tuple) else value for field, value in wanted.items() if value not in (None, ())}
+            given = {
+                field: list(value) if isinstance(value, tuple) else value
+                for field, value in wanted.items()
+                if value not in (None, ())
+            }
             self._by_decoding[decoding] = _init(self._name, {**self._settings, **given})
         return self._by_decoding[decoding]
 
@@ -91,7 +95,9 @@ def _init(name: str, settings: dict[str, Any]) -> BaseChatModel:
     except ImportError as error:
         raise MachineError(f"{name}: {error}") from error
     except Exception as error:  # a missing key or an unknown provider, each in the library's own words
-        raise MachineError(f"{name} cannot be used: {str(error).splitlines()[0]}; set the provider's key in the environment") from error
+        raise MachineError(
+            f"{name} cannot be used: {str(error).splitlines()[0]}; set the provider's key in the environment"
+        ) from error
 
 
 def _fields(model: BaseChatModel) -> dict[str, str]:
@@ -156,7 +162,10 @@ def facts(name: str, **settings: Any) -> ModelFacts:
 
 
 def _connection(base_url: str | None = None, timeout_seconds: float = 60.0, **_: Any) -> dict[str, Any]:
-    settings: dict[str, Any] = {"timeout": timeout_seconds, "max_retries": 0}  # the run retries, and books what it costs
+    settings: dict[str, Any] = {
+        "timeout": timeout_seconds,
+        "max_retries": 0,
+    }  # the run retries, and books what it costs
     return {**settings, "base_url": base_url, "stream_usage": True} if base_url else settings
 
 

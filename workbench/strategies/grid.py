@@ -28,13 +28,15 @@ class Grid:
         seed: int,
     ) -> Sequence[tuple[int, int]]:
         """The first questions that some configuration still lacks, for all that lack them."""
-        open_questions = [int(column) for column in (~answered).any(axis=0).nonzero()[0]]
+        open_questions = [int(column) for column in np.flatnonzero(~answered.all(axis=0))]
         if not open_questions:
             return []
         number = open_questions[0] // self._round_questions
         first = number * self._round_questions
         columns = range(first, min(first + self._round_questions, answered.shape[1]))
-        blocks = sorted(range(len(configurations)), key=lambda row: _block(configurations[row]), reverse=number % 2 == 1)
+        blocks = sorted(
+            range(len(configurations)), key=lambda row: _block(configurations[row]), reverse=number % 2 == 1
+        )
         return [(row, column) for row in blocks for column in columns if not answered[row, column]]
 
 

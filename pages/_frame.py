@@ -6,10 +6,11 @@ and captions would read them as Markdown.
 
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from platform import python_version
+from typing import Any
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -60,13 +61,13 @@ def begin(title: str) -> DeltaGenerator:
 
 
 @contextmanager
-def explained() -> Iterator[None]:
-    """Show what goes wrong inside as a sentence with a next step; no traceback reaches the page."""
+def explained(summary: str = "This did not work.") -> Iterator[None]:
+    """Show what goes wrong inside as sentences with a next step, under a summary; no traceback reaches the page."""
     outer = _framed.set(True)
     try:
         yield
     except workbench.WorkbenchError as error:
-        st.error("This did not work.", icon=":material/error:")
+        st.error(summary, icon=":material/error:")
         st.text("\n".join(f"• {problem}" for problem in str(error).splitlines()))
     except Exception as error:
         traceback.print_exc()
@@ -111,11 +112,13 @@ def choose(
     return chosen or options[0]
 
 
-def keep(key: str, value: str, first: str | None = None) -> None:
+def keep(key: str, value: str | None, first: str | None = None) -> None:
     """Put a value into the address, or take it out where it is what one sees first anyway."""
+    if value is None:
+        return
     if value == first:
         st.query_params.pop(key, None)
-    elif value is not None and st.query_params.get(key) != value:
+    elif st.query_params.get(key) != value:
         st.query_params[key] = value
     st.session_state[f"last {key}"] = value
 
@@ -129,3 +132,9 @@ def chosen_run(runs: Sequence[str], place: DeltaGenerator) -> str:
         st.stop()
     with place:
         return choose("Run", "run", runs, always=True)
+
+
+def roomy(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Column settings with room for the words "not measured" where a cell will say so."""
+    silent = {key for row in rows for key, value in row.items() if value is None}
+    return {key: {**column, "width": 115} if key in silent and isinstance(column, dict) else column for key, column in columns.items()}

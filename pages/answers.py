@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 import workbench
-from pages._frame import begin, choose, chosen_run, keep
+from pages._frame import begin, choose, chosen_run, keep, roomy
 from workbench.records import Question, ScoredAnswer
 from workbench.views import Row
 
@@ -45,7 +45,7 @@ def chosen_row(rows: list[Row], table: str) -> Row:
         rows,
         hide_index=True,
         height=280,
-        column_config=_LIST,
+        column_config=roomy(rows, _LIST),
         placeholder="not measured",
         key=table,
         on_select="rerun",
@@ -63,17 +63,17 @@ def draw(question: Question, scored: ScoredAnswer, environment: Mapping[str, Any
     answer = scored.answer
     left, right = st.columns([3, 2], gap="large")
     with left:
-        st.markdown("##### Question")
+        st.markdown("**Question**")
         st.text(question.question)
-        st.markdown("##### Accepted answers")
+        st.markdown("**Accepted answers**")
         st.text("\n".join(question.answers) or "None: the corpus does not hold the answer.")
-        st.markdown("##### Answer")
+        st.markdown("**Answer**")
         if answer.failure is not None:
             st.badge("failed", color="red")
             st.text(f"{answer.failure.code}: {answer.failure.message}")
         st.text(answer.text or "(no text)")
     with right:
-        st.markdown("##### Scores")
+        st.markdown("**Scores**")
         st.dataframe(
             [
                 {"Metric": score.metric, "Score": "does not apply" if score.value is None else f"{score.value:.3f}", "Why": score.reason}
@@ -81,12 +81,13 @@ def draw(question: Question, scored: ScoredAnswer, environment: Mapping[str, Any
             ],
             hide_index=True,
         )
-    st.markdown("##### What it took")
-    st.dataframe(workbench.ledger_rows(answer, environment), hide_index=True, column_config=_LEDGER, placeholder="not measured")
+    st.markdown("**What it took**")
+    stages = workbench.ledger_rows(answer, environment)
+    st.dataframe(stages, hide_index=True, column_config=roomy(stages, _LEDGER), placeholder="not measured")
     st.caption("Joules are estimated from readings; a stage without a CPU reading has none.")
     for note in answer.reused:
         st.text(f"Reused {note}.")
-    st.markdown("##### Passages in the prompt")
+    st.markdown("**Passages in the prompt**")
     if not answer.passages:
         st.caption("None: this configuration retrieves nothing, or found nothing.")
     for passage in answer.passages:
@@ -100,7 +101,7 @@ def draw(question: Question, scored: ScoredAnswer, environment: Mapping[str, Any
             st.code(chunk.text, language=None, wrap_lines=True)
     if question.evidence is None:
         st.caption("Which documents hold the answer is not known for this question.")
-    st.markdown("##### Prompt as sent")
+    st.markdown("**Prompt as sent**")
     if answer.prompt:
         st.code(answer.prompt, language=None, wrap_lines=True, height=320)
     else:

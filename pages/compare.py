@@ -5,7 +5,7 @@ from functools import partial
 import streamlit as st
 
 import workbench
-from pages._frame import begin, choose, chosen_run
+from pages._frame import begin, choose, chosen_run, roomy
 from workbench.charts import pareto
 from workbench.comparison import Comparison
 
@@ -14,15 +14,15 @@ _FILES = {"csv": "text/csv", "json": "application/json", "markdown": "text/markd
 _ENDINGS = {"markdown": "md"}
 _COLUMNS = {
     "setup": st.column_config.TextColumn("Setup", pinned=True, width=260),
-    "part": st.column_config.TextColumn("Part", width=130, help="What it is in the choice; frontier: nothing else is both better and cheaper."),
+    "role": st.column_config.TextColumn("Role", width=130, help="What it is in the choice; frontier: nothing else is both better and cheaper."),
     "joules": st.column_config.NumberColumn("J per answer", format="%.3g", help="Estimated, as if each answer ran alone."),
     "joules_range": st.column_config.TextColumn("J low–high", help="Mostly common to all rows: comparisons are tighter than it."),
     "energy_source": st.column_config.TextColumn("Energy from"),
-    "joules_per_correct": st.column_config.NumberColumn("J per correct", format="%.3g", help="Joules per correct answer; ∞: no answer was correct."),
+    "joules_per_correct": st.column_config.NumberColumn("J per correct", format="%.3g", help="Joules per correct answer; Infinity: no answer was correct."),
     "tokens_in": st.column_config.NumberColumn("Tokens in", format="%.0f"),
     "tokens_out": st.column_config.NumberColumn("Tokens out", format="%.1f"),
-    "p50_seconds": st.column_config.NumberColumn("p50 (s)", format="%.3f", help="Half of the answers took no longer."),
-    "p95_seconds": st.column_config.NumberColumn("p95 (s)", format="%.3f", help="95 % of the answers took no longer."),
+    "p50_seconds": st.column_config.NumberColumn("p50 (s)", format="%.3g", help="Half of the answers took no longer."),
+    "p95_seconds": st.column_config.NumberColumn("p95 (s)", format="%.3g", help="95 % of the answers took no longer."),
     "failures": "Failures",
     "answers": "Answers",
     "state": "State",
@@ -57,10 +57,11 @@ with st.container(border=True):
 rows = workbench.comparison_rows(comparison, recommendation)
 deciding = {"quality": st.column_config.TextColumn(comparison.goal.metric, help="Decides; with its interval.")}
 others = {key: key.partition(":")[2] for key in rows[0] if ":" in key}
-st.dataframe(rows, hide_index=True, column_config=_COLUMNS | deciding | others, placeholder="not measured")
+st.dataframe(rows, hide_index=True, column_config=roomy(rows, _COLUMNS | deciding | others), placeholder="not measured")
 
-cost = choose("Quality against", "cost", ["joules", "tokens", "seconds"], pills=True)
-st.altair_chart(pareto(comparison, cost, recommendation), width="stretch", height=470)
+costs = sorted(("joules", "tokens", "seconds"), key=lambda unit: unit != comparison.goal.minimise)
+cost = choose("Quality against", "cost", costs, pills=True)
+st.altair_chart(pareto(comparison, cost, recommendation), width="stretch")
 
 with st.expander("Why not the others", icon=":material/balance:"):
     st.dataframe(

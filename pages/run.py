@@ -11,8 +11,8 @@ from workbench.launch import RunProgress
 _COLOURS = {"finished": "green", "running": "blue", "starting": "blue", "stopped": "orange", "interrupted": "orange", "failed": "red"}
 _MEANINGS = {
     "starting": "The process is loading what it needs.",
-    "failed": "The process ended before it could write anything. Its last words:",
-    "interrupted": "The process is gone without having finished. What was answered is stored. Its last words:",
+    "failed": "The process ended before it could write anything.",
+    "interrupted": "The process is gone without having finished. What was answered is stored.",
 }
 
 
@@ -24,8 +24,9 @@ def watched(run: str, was_live: bool) -> None:
             st.rerun()
         draw(progress)
         buttons(progress)
-        if progress.state in ("failed", "interrupted"):
-            st.code("\n".join(progress.log) or "(nothing)", language=None, wrap_lines=True)
+        if progress.log and progress.state in ("failed", "interrupted"):
+            st.caption("The last lines of its log")
+            st.code("\n".join(progress.log), language=None, wrap_lines=True)
 
 
 def draw(progress: RunProgress) -> None:
@@ -53,29 +54,29 @@ def draw(progress: RunProgress) -> None:
         [
             {
                 "setup": trial.configuration.label,
-                "progress": trial.answers / trial.total if trial.total else 0.0,
+                "progress": 100 * trial.answers / trial.total if trial.total else 0.0,
                 "answers": f"{trial.answers} of {trial.total}",
                 "failed": trial.failures,
-                "state": f"{trial.state}: {trial.reason}" if trial.reason else trial.state,
                 "configuration": trial.configuration.id,
+                "state": f"{trial.state}: {trial.reason}" if trial.reason else trial.state,
             }
             for trial in progress.trials
         ],
         hide_index=True,
         column_config={
-            "setup": st.column_config.TextColumn("Setup", width="large"),
-            "progress": st.column_config.ProgressColumn("Progress", min_value=0.0, max_value=1.0, format="percent"),
+            "setup": st.column_config.TextColumn("Setup", width=300),
+            "progress": st.column_config.ProgressColumn("Progress", min_value=0, max_value=100, format="%d %%"),
             "answers": "Answers",
             "failed": "Failed",
-            "state": "State",
             "configuration": "Configuration",
+            "state": st.column_config.TextColumn("State", width=320),
         },
     )
 
 
 def buttons(progress: RunProgress) -> None:
     """What can be done with a run in its state."""
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="center"):
         if progress.state == "running" and st.button("Stop", icon=":material/stop_circle:", disabled=progress.stopping):
             workbench.stop(progress.run)
             st.rerun()
@@ -111,14 +112,15 @@ if not experiments:
 left, right = st.columns([2, 3], gap="large")
 with left:
     experiment = choose("Experiment", "experiment", sorted(experiments))
-    with explained():
-        name = st.text_input("Name of the run", workbench.free_name(experiment), max_chars=200, key=f"name for {experiment}")
+    with explained("The run was not started."):
+        free = workbench.free_name(experiment)
+        name = st.text_input("Name of the run", free, max_chars=200, key=f"name of a run of {experiment}, {free}")
         if st.button("Start", type="primary", icon=":material/play_arrow:"):
             workbench.start(experiments[experiment], name)
             keep("run", name.strip())
             st.rerun()
     st.caption("A run is a process of its own: closing this page changes nothing for it. A name that exists continues that run.")
-with right, explained():
+with right, explained("This experiment file cannot be run as it is."):
     described = workbench.outline(workbench.read_experiment(experiments[experiment]))
     st.dataframe(
         [{"what": what, "value": value} for what, value in described.items()],

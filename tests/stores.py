@@ -128,7 +128,7 @@ def filled_store(
     asked = [_question(number, injection) for number in range(questions)]
     store.add_trials(run.id, configurations)
     store.add_questions(run.id, asked)
-    metrics = [registry.build("metrics", metric) for metric in METRICS]
+    metrics = {metric: registry.build("metrics", metric) for metric in METRICS}
     dice = random.Random(name)
     limit = round(answered * len(setups) * questions)
     for row, (setup, configuration) in enumerate(zip(setups, configurations, strict=True)):
@@ -180,7 +180,7 @@ def _question(number: int, injection: str) -> Question:
     text, answer, document, _ = FACTS[number % len(FACTS)]
     again = f" (in other words, {number // len(FACTS) + 1})" if number >= len(FACTS) else ""
     return Question(
-        id=f"q-{number + 1:03}", question=f"{text}{again} {injection}".strip(), answers=(answer, f"{answer} "), evidence=(document,)
+        id=f"q-{number + 1:03}", question=f"{text}{again} {injection}".strip(), answers=(answer,), evidence=(document,)
     )
 
 

@@ -112,6 +112,12 @@ def test_impossible_points_are_removed_with_the_reason():
     assert len(found.configurations) == 3 + 1 + 3
 
 
+def test_a_space_nobody_could_run_is_refused_at_once():
+    many = list(range(1, 101))
+    with pytest.raises(InputError, match="the space has 1,000,000 points; expected at most 100,000"):
+        spread(passages=many, max_tokens=many, context_tokens=many)
+
+
 def test_closed_book_does_not_care_how_chunks_would_overlap():
     assert len(spread(**CLOSED, chunk_tokens=[8], chunk_overlap=[8]).configurations) == 1
 
@@ -120,7 +126,7 @@ def test_a_space_must_hold_one_point_where_one_is_asked_for():
     with pytest.raises(InputError, match="neither a model nor a retriever"):
         identifier(model=["none"], retriever=["none"])
     with pytest.raises(InputError, match="2 of them"):
-        identifier(passages=[1, 2])
+        identifier(chunk_tokens=[8, 16])
 
 
 @pytest.mark.parametrize("model", ["embedded:nope", "nosuchprovider:model"])

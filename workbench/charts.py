@@ -22,9 +22,15 @@ from workbench.records import plugin_label
 from workbench.stats import Array
 
 _AXIS_TITLES = {
-    "joules": "energy per answer (J, estimated)",
+    "joules": "energy per answer (J, {known})",
     "tokens": "tokens per answer (prompt and output)",
     "seconds": "time per answer (s)",
+}
+_KNOWN = {
+    "counter": "measured by counters",
+    "cpu_time": "estimated from CPU time",
+    "utilisation": "estimated from utilisation",
+    "modelled": "modelled",
 }
 _UNITS = {"joules": "J", "tokens": "tokens", "seconds": "s"}
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9")
@@ -50,9 +56,13 @@ def pareto(comparison: Comparison, cost: str = "joules", recommendation: Recomme
     chosen = recommendation.chosen.id if recommendation is not None and recommendation.chosen is not None else None
     label = "recommended" if recommendation is None or recommendation.verdict == "decided" else "provisional choice"
     points = _points(comparison, cost, chosen)
-    x = alt.X("cost:Q", title=_AXIS_TITLES[cost], scale=_scale(points), axis=alt.Axis(format=",~r", tickCount=6))
+    if not points:
+        return _nothing_to_draw(f"Nothing to draw: no configuration has both {comparison.goal.metric} and measured {cost}.")
+    known = sorted({_KNOWN[figures.joules.source] for figures in comparison.figures if figures.joules is not None})
+    title = _AXIS_TITLES[cost].format(known=", ".join(known))
+    x = alt.X("cost:Q", title=title, scale=_scale(points), axis=alt.Axis(format=",~r", tickCount=6, labelPadding=8))
     quality = f"{comparison.goal.metric} ({comparison.goal.confidence:.0%} interval)"
-    y = alt.Y("quality:Q", title=quality, scale=alt.Scale(zero=False, nice=True, padding=8), axis=alt.Axis(tickCount=6, labelPadding=12))
+    y = alt.Y("quality:Q", title=quality, scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(tickCount=6, labelPadding=12))
     base = alt.Chart(alt.Data(values=points)).encode(x=x, y=y)
     bars = base.mark_rule(strokeWidth=1.5, opacity=0.5).encode(
         y=alt.Y("low:Q", title=quality), y2="high:Q", color=_colour(points)
@@ -68,19 +78,10 @@ def pareto(comparison: Comparison, cost: str = "joules", recommendation: Recomme
         align="left" if side == "right" else "right", dx=away, dy=-12, fontSize=13, fontWeight="bold", color=_CHOSEN
     ).encode(text=alt.value(label))
     layers = [_frontier(points, x, y), bars, marks, ring, name]
-    chart: alt.LayerChart = (
-        alt.layer(*layers)
-        .properties(width="container", height=360, title=_title(comparison, points, cost))
-        .configure(background="transparent")
-        .configure_view(stroke=None)
-        .configure_title(subtitleColor=_NEUTRAL)
-        .configure_axis(domain=False, ticks=False, labelFontSize=12, titleFontSize=13, titlePadding=10)
-        .configure_legend(orient="bottom", labelFontSize=12, titleFontSize=12, labelLimit=320, symbolSize=110, symbolOpacity=1, symbolBaseFillColor=_NEUTRAL)
-    )
-    return chart
+    return _configured(alt.layer(*layers).properties(width="container", height=470, title=_title(comparison, points, cost)))
 
 
-def svg(chart: alt.LayerChart, width: int = 860) -> str:
+def svg(chart: alt.LayerChart, width: int = 1060) -> str:
     """The chart as SVG that can stand inside a page: its text takes the page's colour, nothing is fetched or run.
 
     Nothing in these charts is clipped or graded, so that the SVG names no identifiers that could clash with the page's.
@@ -93,6 +94,31 @@ def svg(chart: alt.LayerChart, width: int = 860) -> str:
 
 
 # ------------------------------------------------------------------------------------------------------------ parts
+
+
+def _configured(chart: alt.LayerChart) -> alt.LayerChart:
+    configured: alt.LayerChart = (
+        chart.configure(background="transparent")
+        .configure_view(stroke=None)
+        .configure_title(subtitleColor=_NEUTRAL)
+        .configure_axis(domain=False, ticks=False, labelFontSize=12, titleFontSize=13, titlePadding=10)
+        .configure_legend(
+            orient="bottom",
+            labelFontSize=12,
+            titleFontSize=12,
+            labelLimit=320,
+            symbolSize=110,
+            symbolOpacity=1,
+            symbolBaseFillColor=_NEUTRAL,
+            padding=12,
+        )
+    )
+    return configured
+
+
+def _nothing_to_draw(reason: str) -> alt.LayerChart:
+    text = alt.Chart(alt.Data(values=[{"reason": reason}])).mark_text(fontSize=14, color=_NEUTRAL).encode(text="reason:N")
+    return _configured(alt.layer(text).properties(width="container", height=80))
 
 
 def _points(comparison: Comparison, cost: str, chosen: str | None) -> list[dict[str, Any]]:
@@ -185,9 +211,12 @@ def _freer_side(points: Sequence[Mapping[str, Any]]) -> Literal["left", "right"]
     scaled = [math.log(each["cost"]) if _logarithmic(points) else each["cost"] for each in points]
     here = scaled[points.index(chosen)]
     reach = _LABEL_WIDTH * (max(scaled) - min(scaled))
-    left = sum(here - reach < each < here for each in scaled)
-    right = sum(here < each < here + reach for each in scaled) + (here + reach > max(scaled))
-    return "left" if left < right and here - reach >= min(scaled) else "right"
+    if here - reach < min(scaled):
+        return "right"
+    if here + reach > max(scaled):
+        return "left"
+    left, right = (sum(0 < sign * (each - here) < reach for each in scaled) for sign in (-1, 1))
+    return "left" if left < right else "right"
 
 
 def _title(comparison: Comparison, points: Sequence[Mapping[str, Any]], cost: str) -> alt.TitleParams:

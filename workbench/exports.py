@@ -23,7 +23,7 @@ from workbench.stats import Interval
 FORMATS = ("table", "csv", "json", "markdown", "html")
 NOT_MEASURED = "not measured"
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@")
 
 
 def export(comparison: Comparison, format: str) -> str:
@@ -247,7 +247,10 @@ def csv_text(columns: Sequence[str], table: Iterable[Sequence[Any]]) -> str:
 
 
 def _neutral(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    if not isinstance(value, str):
+        return value
+    text = value.replace("\r\n", "\n").replace("\r", "\n")  # a bare carriage return would end the row
+    return f"'{text}" if text.startswith("\t") or text.lstrip().startswith(_FORMULA) else text
 
 
 def _markdown(comparison: Comparison) -> str:
@@ -290,7 +293,8 @@ def notes(comparison: Comparison) -> list[str]:
         works = ", ".join(f"{work} {number(reading.cpu_seconds, 1)}" for work, reading in spent.one_offs.items())
         found.append(
             f"One-off work (CPU-seconds: {works}): {energy_text(spent.one_off_joules)} J in all, "
-            f"{significant(spent.one_off_per_answer.central)} J per answer over the {spent.answers} answers of this run; not part of the joules per answer above."
+            f"{significant(spent.one_off_per_answer.central)} J per answer over the {spent.answers} answers of this run; "
+            "not part of the joules per answer above."
         )
     return found
 

@@ -41,7 +41,7 @@ def render(comparison: Comparison) -> str:
         f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
         f'<p class="soft">{escape(_summary(comparison))}</p>\n'
         f'<div class="verdict {recommendation.verdict.partition(" ")[0]}">{_paragraphs(sentences(recommendation))}</div>\n'
-        f"{svg(pareto(comparison, recommendation=recommendation))}\n"
+        f"{svg(pareto(comparison, comparison.goal.minimise, recommendation))}\n"
         f"{_table(comparison, recommendation)}\n{_rejections(recommendation)}\n"
         f'<h2>How the figures are known</h2>\n<ul class="soft">{_items(notes(comparison))}</ul>\n</body>\n</html>\n'
     )

@@ -205,10 +205,11 @@ def watch(run: str, *, store: Store | None = None) -> RunProgress:
             log=_log(files),
         )
     trials = tuple(_trials(store, record))
+    state = _state(record, launch)
     return RunProgress(
         run=record.name,
-        state=_state(record, launch),
-        note=record.note,
+        state=state,
+        note=record.note if state == "stopped" else "",
         live=record.state == "running" or (launch is not None and launch.alive),
         stopping=record.state == "running" and store.requested(record.id) == "stop",
         answers=sum(trial.answers for trial in trials),

@@ -28,7 +28,7 @@ class Recorder:
 
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
-        self._readings: dict[str, list[Reading | None]] = {}
+        self._readings: dict[str, list[Reading]] = {}
         self._open: list[str] = []
         self._mark: Any = None
         self._token: Any = None
@@ -62,16 +62,13 @@ class Recorder:
         if not self._open:
             return None
         reading = self._meter.stop(self._mark)
-        self._readings[self._open[-1]].append(reading)
+        if reading is not None:
+            self._readings[self._open[-1]].append(reading)
         return reading
 
     def stages(self) -> dict[str, Reading]:
         """Stage → its reading, windows of the same stage added up; stages nobody could read are left out."""
-        return {
-            stage: add(reading for reading in readings if reading is not None)
-            for stage, readings in self._readings.items()
-            if any(reading is not None for reading in readings)
-        }
+        return {stage: add(readings) for stage, readings in self._readings.items() if readings}
 
 
 class stage:  # noqa: N801 - reads as a statement: ``with stage("search"):``
@@ -97,28 +94,37 @@ def add(readings: Iterable[Reading]) -> Reading:
     parts = list(readings)
     if len(parts) == 1:
         return parts[0]
-    cpu = [part.cpu_seconds for part in parts]
-    loads = [part.foreign_load for part in parts if part.foreign_load is not None]
+    seconds, shared = 0.0, False
+    cpu_seconds: float | None = 0.0
+    foreign_load: float | None = None
+    tokens_in = tokens_cached = tokens_out = None
+    for part in parts:
+        seconds += part.seconds
+        cpu_seconds = None if cpu_seconds is None or part.cpu_seconds is None else cpu_seconds + part.cpu_seconds
+        foreign_load = part.foreign_load if foreign_load is None else max(foreign_load, part.foreign_load or 0.0)
+        tokens_in = _known_sum(tokens_in, part.tokens_in)
+        tokens_cached = _known_sum(tokens_cached, part.tokens_cached)
+        tokens_out = _known_sum(tokens_out, part.tokens_out)
+        shared = shared or part.shared
     return Reading(
-        seconds=sum(part.seconds for part in parts),
-        cpu_seconds=None if None in cpu else sum(value for value in cpu if value is not None),
-        tokens_in=_known_sum(part.tokens_in for part in parts),
-        tokens_cached=_known_sum(part.tokens_cached for part in parts),
-        tokens_out=_known_sum(part.tokens_out for part in parts),
-        foreign_load=max(loads) if loads else None,
-        shared=any(part.shared for part in parts),
+        seconds=seconds,
+        cpu_seconds=cpu_seconds,
+        tokens_in=tokens_in,
+        tokens_cached=tokens_cached,
+        tokens_out=tokens_out,
+        foreign_load=foreign_load,
+        shared=shared,
     )
 
 
-def _known_sum(values: Iterable[int | None]) -> int | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None
+def _known_sum(one: int | None, other: int | None) -> int | None:
+    return one if other is None else other if one is None else one + other
 
 
-def scale(reading: Reading, factor: float) -> Reading:
-    """A reading with its clocks multiplied; token counts stay."""
+def scale(reading: Reading, factor: float, **changes: Any) -> Reading:
+    """A reading with its clocks multiplied; token counts stay, but for the fields given."""
     cpu = None if reading.cpu_seconds is None else reading.cpu_seconds * factor
-    return replace(reading, seconds=reading.seconds * factor, cpu_seconds=cpu)
+    return replace(reading, seconds=reading.seconds * factor, cpu_seconds=cpu, **changes)
 
 
 def split_generation(
@@ -142,8 +148,8 @@ def split_generation(
         decode_seconds = max(window.seconds - prefill_seconds, 0.0)
     total = prefill_seconds + decode_seconds
     share = prefill_seconds / total if total > 0 else 0.0
-    prefill = replace(scale(window, share), **tokens)
-    decode = replace(scale(window, 1 - share), tokens_out=completion.tokens_out)
+    prefill = scale(window, share, **tokens)
+    decode = scale(window, 1 - share, tokens_out=completion.tokens_out)
     return (
         StageCost(stage="prefill", reading=prefill, standalone=_standalone_prefill(prefill, static_tokens)),
         StageCost(stage="decode", reading=decode),
@@ -157,7 +163,7 @@ def _standalone_prefill(prefill: Reading, static_tokens: int | None) -> Reading 
     if prefill.tokens_cached == static or prefill.tokens_in <= prefill.tokens_cached:
         return None
     factor = (prefill.tokens_in - static) / (prefill.tokens_in - prefill.tokens_cached)
-    return replace(scale(prefill, factor), tokens_cached=static)
+    return scale(prefill, factor, tokens_cached=static)
 
 
 # ---------------------------------------------------------------------------------------------------------- prices

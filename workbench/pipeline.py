@@ -8,8 +8,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
 
-from workbench import registry, templates, tokens
+from workbench import registry, templates
 from workbench.contracts import Meter, Model, Retriever
 from workbench.cutoff import DEEPEST
 from workbench.errors import GenerationError, InfrastructureFailure, ModelFailure
@@ -37,7 +38,8 @@ from workbench.records import (
 from workbench.templates import Template
 
 _DEEPEST_BACKOFF = 30.0  # seconds
-_BUSY_NEIGHBOUR = 0.1  # of this machine's vCPUs: windows with more foreign load are flagged
+_LONGEST_MESSAGE = 600  # characters of a failure's message that are kept; cut after secrets are blanked, never through one
+_BUSY_NEIGHBOUR = 0.1 * (os.cpu_count() or 1)  # busy vCPUs: windows with more foreign load are flagged
 _TEXT_STOP = ("\n\n",)  # turns of a text prompt are separated by blank lines; a base model would go on with the next
 
 
@@ -57,7 +59,8 @@ class _Parts:
     retriever: Retriever | None
     model: Model | None
     template: Template | None
-    static_tokens: int | None
+    engine: str = ""
+    static_tokens: int | None = None
 
 
 class Pipeline:
@@ -100,26 +103,24 @@ class Pipeline:
 
     def prepare(self, configuration: Configuration) -> None:
         """Load what a configuration needs and warm its engine up: its static prompt prefix cached, nothing of it counted."""
-        retriever = self._indexes.retriever(configuration)
-        if plugin_name(configuration["model"]) == "none":
-            self._parts[configuration.id] = _Parts(retriever, None, None, None)
-            return
-        engine = self._engine(configuration)
-        model, template = self._models[engine], templates.load(configuration["prompt"])
-        static_tokens = None
-        if model.runs_here:
-            static_tokens = self._warm_up(engine, model, template, configuration["concurrency"], with_passages=retriever is not None)
-        self._parts[configuration.id] = _Parts(retriever, model, template, static_tokens)
+        parts = self._parts.get(configuration.id) or self._gather(configuration)
+        if parts.model is not None and parts.template is not None and parts.model.runs_here:
+            with_passages = parts.retriever is not None
+            static_tokens = self._warm_up(
+                parts.engine, parts.model, parts.template, configuration["concurrency"], with_passages=with_passages
+            )
+            parts = replace(parts, static_tokens=static_tokens)
+        self._parts[configuration.id] = parts
 
     def answer(self, task: Task) -> Answer:
         """The answer to a task; infrastructure failures are tried again with growing pauses, then recorded."""
         for attempt in range(self._retries + 1):
-            answer, failure = self._attempt(task)
+            answer, failure = self._attempt(task, attempt + 1)
             if failure is None or failure.permanent or attempt == self._retries:
                 break
             pause = failure.retry_after if failure.retry_after is not None else 2.0**attempt
             self._sleep(min(pause, _DEEPEST_BACKOFF))
-        return replace(answer, attempts=attempt + 1)
+        return answer
 
     def render(self, configuration: Configuration, question: str) -> tuple[Prompt | None, tuple[Passage, ...], tuple[str, ...] | None]:
         """The prompt of a question, the passages in it, and the ranking of distinct documents found (``None``: closed book)."""
@@ -133,22 +134,21 @@ class Pipeline:
 
     # ---------------------------------------------------------------------------------------------------- answers
 
-    def _attempt(self, task: Task) -> tuple[Answer, InfrastructureFailure | None]:
+    def _attempt(self, task: Task, number: int) -> tuple[Answer, InfrastructureFailure | None]:
         configuration, question = task.configuration, task.question
         parts = self._parts[configuration.id]
-        answer = Answer(configuration=configuration.id, question=question.id, repeat=task.repeat)
+        text, sent = "", ""
+        citations: tuple[int, ...] = ()
         completion: Completion | None = None
         error: GenerationError | None = None
         started = time.perf_counter()
         with Recorder(self._meter) as recorder:
             prompt, passages, ranking = self.render(configuration, question.question)
-            answer = replace(answer, passages=passages, retrieved=ranking)
             if prompt is None or parts.model is None:
                 with stage("select"):
                     text = best_sentence(question.question, passages[0].chunk.text) if passages else ""
-                answer = replace(answer, text=text)
             else:
-                answer = replace(answer, prompt=prompt.text if parts.model.style == "text" else _shown(prompt))
+                sent = prompt.text if parts.model.style == "text" else _shown(prompt)
                 try:
                     with stage("generate"):
                         completion = parts.model.generate(prompt, self._decoding(task, parts.model))
@@ -156,22 +156,26 @@ class Pipeline:
                     error = raised
             if completion is not None and parts.template is not None:
                 text, citations = parts.template.citations(completion.text.strip(), len(passages))
-                answer = replace(
-                    answer,
-                    text=text,
-                    citations=citations,
-                    finish_reason=completion.finish_reason,
-                    seconds_to_first_token=completion.seconds_to_first_token,
-                )
                 if not text:
                     error = ModelFailure("empty_output", "the model returned no text")
-        answer = replace(answer, seconds=time.perf_counter() - started, **_books(recorder, completion, parts))
-        if error is None:
-            return answer, None
-        failure = Failure(
-            kind="model" if isinstance(error, ModelFailure) else "infrastructure", code=error.code, message=without_secrets(str(error))
+        seconds = time.perf_counter() - started
+        answer = Answer(
+            configuration=configuration.id,
+            question=question.id,
+            repeat=task.repeat,
+            text=text,
+            citations=citations,
+            passages=passages,
+            retrieved=ranking,
+            prompt=sent,
+            finish_reason=completion.finish_reason if completion else "",
+            seconds=seconds,
+            seconds_to_first_token=completion.seconds_to_first_token if completion else None,
+            attempts=number,
+            failure=_failure(error) if error else None,
+            **_books(recorder, completion, parts),
         )
-        return replace(answer, failure=failure), error if isinstance(error, InfrastructureFailure) else None
+        return answer, error if isinstance(error, InfrastructureFailure) else None
 
     def _decoding(self, task: Task, model: Model) -> Decoding:
         configuration = task.configuration
@@ -191,6 +195,13 @@ class Pipeline:
         return Decoding(**{name: value for name, value in settings.items() if name in model.accepts})
 
     # --------------------------------------------------------------------------------------------------- the engine
+
+    def _gather(self, configuration: Configuration) -> _Parts:
+        retriever = self._indexes.retriever(configuration)
+        if plugin_name(configuration["model"]) == "none":
+            return _Parts(retriever, None, None)
+        engine = self._engine(configuration)
+        return _Parts(retriever, self._models[engine], templates.load(configuration["prompt"]), engine)
 
     def _engine(self, configuration: Configuration) -> str:
         choice = configuration["model"]
@@ -248,12 +259,17 @@ def without_secrets(text: str) -> str:
     return text
 
 
+def _failure(error: GenerationError) -> Failure:
+    kind: Literal["model", "infrastructure"] = "model" if isinstance(error, ModelFailure) else "infrastructure"
+    return Failure(kind=kind, code=error.code, message=without_secrets(str(error))[:_LONGEST_MESSAGE])
+
+
 def _parameters(choice: object) -> tuple[registry.Parameter, ...]:
     file, _ = registry.resolve("models", choice)  # type: ignore[arg-type]
     return () if file == "python" else registry.describe("models", file).parameters
 
 
-def _books(recorder: Recorder, completion: Completion | None, parts: _Parts) -> dict[str, object]:
+def _books(recorder: Recorder, completion: Completion | None, parts: _Parts) -> dict[str, Any]:
     """The answer's ledger, what it reused, and whether a neighbour disturbed it."""
     costs: list[StageCost] = []
     for name, reading in recorder.stages().items():
@@ -271,8 +287,7 @@ def _books(recorder: Recorder, completion: Completion | None, parts: _Parts) -> 
         if cost.standalone is not None
     )
     load = max((cost.reading.foreign_load for cost in costs if cost.reading.foreign_load is not None), default=0.0)
-    disturbed = load > _BUSY_NEIGHBOUR * (os.cpu_count() or 1)
-    return {"ledger": Ledger(stages=tuple(costs)), "reused": reused, "undisturbed": not disturbed}
+    return {"ledger": Ledger(stages=tuple(costs)), "reused": reused, "undisturbed": load <= _BUSY_NEIGHBOUR}
 
 
 def _shown(prompt: Prompt) -> str:

@@ -372,6 +372,8 @@ def _saving(unit: str, ratio: Interval) -> str:
     if ratio.high == 0:
         return f"no {unit} at all"
     change, low, high = (100 * (1 - value) for value in (ratio.mean, ratio.high, ratio.low))
+    if low < 0 < high:
+        return f"about the same {unit} ({-high:+.0f} to {-low:+.0f} %)"
     if change >= 0:
         return f"{change:.0f} % fewer {unit} ({low:.0f} to {high:.0f} %)"
     return f"{-change:.0f} % more {unit} ({-high:.0f} to {-low:.0f} %)"

@@ -131,11 +131,9 @@ class Configuration:
     @property
     def label(self) -> str:
         """A short name for people: model, prompt, retrieval, and whatever else is not at its default."""
-        model = plugin_name(self["model"])
-        parts = ["no model" if model == "none" else model.split(":", 1)[-1]]
-        if model != "none":
-            parts.append(str(self["prompt"]))
-        retriever = plugin_name(self["retriever"])
+        model = plugin_label(self["model"])
+        parts = ["no model"] if model == "none" else [model.removeprefix("embedded:"), str(self["prompt"])]
+        retriever = plugin_label(self["retriever"])
         if retriever == "none":
             parts.append("closed book")
         else:

@@ -20,7 +20,7 @@ from workbench.recommendation import Recommendation
 from workbench.recommendation import as_mapping as recommendation_mapping
 from workbench.records import DEFAULT_AXES, Answer, Coefficients, Configuration, OneOff, Question
 from workbench.space import point_configuration
-from workbench.specification import Space
+from workbench.specification import one_point
 from workbench.weights import cache_folder
 
 FORMAT = 1
@@ -65,9 +65,7 @@ class Setup:
 
     def __init__(self, path: str | Path) -> None:
         content = _read(Path(path))
-        self.configuration = point_configuration(
-            Space.model_validate({key: [value] for key, value in content["configuration"].items()})
-        )
+        self.configuration = point_configuration(one_point(content["configuration"], f"{path}"))
         corpus = load_corpus(content["corpus"]["name"])
         self.notes = _notes(content, corpus.digest, self.configuration)
         self.one_offs: list[OneOff] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from workbench.errors import InputError
 from workbench.records import DEFAULT_AXES, Configuration, PluginChoice, plugin_label, plugin_name
 from workbench.specification import Space
 
+_MOST_POINTS = 100_000  # looking at that many takes seconds; more would look as if nothing happened
 _DECODING = ("temperature", "top_k", "top_p", "repeat_penalty", "max_tokens", "stop")
 _OF_MODEL = ("prompt", *_DECODING, "passages", "context_tokens")
 _OF_RETRIEVAL = (
@@ -43,6 +45,9 @@ def points(space: Space) -> Points:
     Raises ``InputError`` or ``MachineError`` when a model named there cannot be described on this machine.
     """
     axes = {axis: getattr(space, axis) for axis in DEFAULT_AXES}
+    size = math.prod(map(len, axes.values()))
+    if size > _MOST_POINTS:
+        raise InputError(f"the space has {size:,} points; expected at most {_MOST_POINTS:,}: leave out values or axes")
     facts = {plugin_label(choice): model_facts(choice) for choice in axes["model"]}
     fingerprints = _Fingerprints(facts)
     found: dict[str, Configuration] = {}

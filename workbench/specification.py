@@ -173,16 +173,13 @@ def find_experiment(name: str | Path) -> Path:
     given = Path(name)
     if _exists(given) and given.is_file():
         return given
-    folders = experiment_folders()
-    candidates = [given / "experiment.yaml"]
-    if len(given.parts) == 1:
-        candidates += [folder / given / "experiment.yaml" for folder in folders]
-        candidates += [path for folder in folders for path in folder.glob(f"*/{given}.yaml")]
-    for candidate in candidates:
-        if _exists(candidate) and candidate.is_file():
-            return candidate
-    known = sorted(experiments())
-    raise InputError(f"{name}: no such experiment file; available by name: {', '.join(known) or 'none'}")
+    inside = given / "experiment.yaml"
+    if _exists(inside):
+        return inside
+    known = experiments()
+    if str(name) in known:
+        return known[str(name)]
+    raise InputError(f"{name}: no such experiment file; available by name: {', '.join(sorted(known)) or 'none'}")
 
 
 def experiments() -> dict[str, Path]:
@@ -324,3 +321,11 @@ def changed_goal(goal: Goal, changes: Mapping[str, Any]) -> Goal:
         return Goal.model_validate({**goal.model_dump(), **changes})
     except ValidationError as error:
         raise InputError([_sentence("goal", detail) for detail in error.errors()]) from error
+
+
+def one_point(axes: Mapping[str, Any], file: str) -> Space:
+    """The space of a single point, for files that hold one configuration."""
+    try:
+        return Space.model_validate({axis: [value] for axis, value in axes.items()})
+    except ValidationError as error:
+        raise InputError([_sentence(file, detail) for detail in error.errors()]) from error

@@ -125,7 +125,7 @@ def _comparison_cells(figures: Figures) -> list[str]:
         f"{number(figures.tokens_in, 0)} / {number(figures.tokens_out, 0)}"
         if figures.tokens_in is not None
         else NOT_MEASURED,
-        NOT_MEASURED if latency is None else f"{latency.p50:.2f} / {latency.p95:.2f}{disturbed}",
+        NOT_MEASURED if latency is None else f"{significant(latency.p50)} / {significant(latency.p95)}{disturbed}",
         NOT_MEASURED
         if joules is None
         else f"{significant(joules.central)}\n{significant(joules.low)}–{significant(joules.high)}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from workbench.comparison import CORRECT_FROM, Comparison
+from workbench.comparison import CORRECT_FROM, Comparison, Figures
 from workbench.errors import InputError
 from workbench.exports import NOT_MEASURED, axis_text, failures_text, interval_text, significant, sorted_figures, varying_axes
 from workbench.ledger import price, spent, standalone, standalone_cost
@@ -19,7 +19,7 @@ Show = Literal["all", "wrong", "failures"]
 
 
 def comparison_rows(comparison: Comparison, recommendation: Recommendation) -> list[Row]:
-    """One row per configuration, cheapest first: its part in the choice, deciding score, costs, failures, then the rest.
+    """One row per configuration, cheapest first: its role in the choice, deciding score, costs, failures, then the rest.
 
     ``joules_per_correct`` is infinite where no answer was correct. Axes are prefixed with ``axis:``, other metrics with
     ``score:``.
@@ -34,8 +34,8 @@ def comparison_rows(comparison: Comparison, recommendation: Recommendation) -> l
         found.append(
             {
                 "setup": figures.configuration.label,
-                "part": _part(figures.configuration.id, recommendation) or ("frontier" if figures.frontier else ""),
-                "quality": interval_text(figures.scores[goal.metric]),
+                "role": _role(figures.configuration.id, recommendation) or ("frontier" if figures.frontier else ""),
+                "quality": _score(figures, goal.metric),
                 "joules": None if joules is None else joules.central,
                 "joules_range": _range(joules),
                 "energy_source": None if joules is None else joules.source.replace("_", " "),
@@ -47,7 +47,7 @@ def comparison_rows(comparison: Comparison, recommendation: Recommendation) -> l
                 "failures": failures_text(figures.failures),
                 "answers": figures.answers,
                 "state": f"{figures.state}: {figures.reason}" if figures.reason else figures.state,
-                **{f"score:{name}": interval_text(each) for name, each in figures.scores.items() if name != goal.metric},
+                **{f"score:{name}": _score(figures, name) for name in figures.scores if name != goal.metric},
                 **{f"axis:{axis}": axis_text(figures, axis) for axis in varying_axes(comparison)},
                 "configuration": figures.configuration.id,
             }
@@ -55,7 +55,7 @@ def comparison_rows(comparison: Comparison, recommendation: Recommendation) -> l
     return found
 
 
-def _part(configuration: str, recommendation: Recommendation) -> str:
+def _role(configuration: str, recommendation: Recommendation) -> str:
     chosen, proven, reference = recommendation.chosen, recommendation.proven, recommendation.reference
     if chosen is not None and configuration == chosen.id:
         return "recommended" if recommendation.verdict == "decided" else "provisional choice"
@@ -64,6 +64,10 @@ def _part(configuration: str, recommendation: Recommendation) -> str:
     if proven is not None and configuration == proven.id:
         return "certain so far"
     return ""
+
+
+def _score(figures: Figures, metric: str) -> str:
+    return interval_text(figures.scores[metric]) if figures.answers else "no answer yet"
 
 
 def _range(energy: Energy | None) -> str | None:

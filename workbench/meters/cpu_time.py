@@ -65,11 +65,10 @@ class CpuTime:
 
     def _settle(self) -> None:
         now = time.process_time()
-        share = (now - self._settled) / max(len(self._windows), 1)
-        self._settled = now
+        since, self._settled = now - self._settled, now
         shared = len(self._windows) > 1
         for window in self._windows.values():
-            window.cpu_seconds += share
+            window.cpu_seconds += since / len(self._windows)
             window.shared = window.shared or shared
 
     def _sample_load(self) -> float | None:

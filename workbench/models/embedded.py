@@ -24,6 +24,7 @@ from workbench.weights import find, require
 
 Style = Literal["auto", "chat", "text"]
 
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy must not see our own loopback port
 _ACCEPTS = frozenset({"temperature", "top_k", "top_p", "repeat_penalty", "max_tokens", "stop", "seed"})
 
 
@@ -51,18 +52,18 @@ class EmbeddedModel:
 
     def stream(self, prompt: Prompt, decoding: Decoding) -> Iterator[str | Completion]:
         """The text in pieces as they are made, then the whole completion."""
-        pieces: queue.SimpleQueue[str | Completion | GenerationError] = queue.SimpleQueue()
+        pieces: queue.SimpleQueue[str | Completion | Exception] = queue.SimpleQueue()
 
         def work() -> None:
             try:
                 pieces.put(self._generate(prompt, decoding, pieces.put))
-            except GenerationError as error:
+            except Exception as error:  # whatever it is, the caller must not wait for ever
                 pieces.put(error)
 
         threading.Thread(target=work, daemon=True).start()
         while True:
             piece = pieces.get()
-            if isinstance(piece, GenerationError):
+            if isinstance(piece, Exception):
                 raise piece
             yield piece
             if isinstance(piece, Completion):
@@ -137,7 +138,7 @@ class EmbeddedModel:
         headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self._server.listening_address + path, data=data, headers=headers)  # noqa: S310 - our own loopback port
-        with urllib.request.urlopen(request, timeout=self._timeout_seconds) as reply:  # noqa: S310
+        with _DIRECT.open(request, timeout=self._timeout_seconds) as reply:
             return json.load(reply)
 
 

@@ -38,6 +38,7 @@ class LangChainModel:
     def __init__(self, name: str, model: BaseChatModel, settings: dict[str, Any]) -> None:
         self._name = name
         self._settings = settings
+        self._timeout_seconds: float = settings["timeout"]
         self._by_decoding: dict[Decoding, BaseChatModel] = {}
         self._fields = _fields(model)
         self.accepts = frozenset(self._fields)
@@ -58,11 +59,15 @@ class LangChainModel:
         started = time.perf_counter()
         try:
             for chunk in model.stream(messages):
+                if time.perf_counter() - started > self._timeout_seconds:  # the library's own limit is between chunks
+                    raise InfrastructureFailure("timeout", f"no whole answer within {self._timeout_seconds:g} s")
                 if chunk.text and first is None:
                     first = time.perf_counter() - started
                 whole = chunk if whole is None else whole + chunk
                 if chunk.text:
                     yield str(chunk.text)
+        except GenerationError:
+            raise
         except Exception as error:  # each provider raises its own classes; all are told apart by what they carry
             raise _failure(error) from error
         if whole is None:
@@ -136,7 +141,7 @@ def _completion(message: AIMessageChunk, first: float | None, seconds: float) ->
 def _failure(error: Exception) -> GenerationError:
     status = getattr(error, "status_code", None) or getattr(getattr(error, "response", None), "status_code", None)
     kind = type(error).__name__
-    message = f"{kind}: {str(error)[:500]}"
+    message = f"{kind}: {error}"
     headers = getattr(getattr(error, "response", None), "headers", None) or {}
     wait = str(headers.get("retry-after", ""))
     retry_after = float(wait) if wait.replace(".", "", 1).isdigit() else None
@@ -150,6 +155,8 @@ def _failure(error: Exception) -> GenerationError:
         return InfrastructureFailure("server_error", message, retry_after=retry_after)
     if "context" in str(error).lower() and ("length" in str(error).lower() or "exceed" in str(error).lower()):
         return ModelFailure("context_overflow", message)
+    if "content_filter" in str(getattr(error, "code", "")) or "content management policy" in message:
+        return ModelFailure("refused", message)
     if "connect" in kind.lower() or isinstance(error, OSError):
         return InfrastructureFailure("lost_connection", message)
     return InfrastructureFailure("bad_request", message, permanent=True)

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, Literal
 
 from workbench.contracts import ModelFacts
@@ -110,11 +111,12 @@ class Scripted:
             if wanted in text:
                 return reply.split()
         body, _, question = text.rstrip().rpartition("\n")
-        asked = set(_WORD.findall(question.lower()))
+        asked = _distinct_words(question)
         sentences = _SENTENCE.findall(body) or [question]
-        ranked = sorted(sentences, key=lambda sentence: -len(asked.intersection(_WORD.findall(sentence.lower()))))
-        choices = 1 if not decoding.temperature else min(decoding.top_k or len(ranked), len(ranked))
-        return ranked[random.Random(f"{decoding.seed}|{text}").randrange(choices)].split()  # noqa: S311 - a fake's dice
+        ranked = sorted(sentences, key=lambda sentence: -len(asked & _distinct_words(sentence)))
+        choices = min(decoding.top_k or len(ranked), len(ranked)) if decoding.temperature else 1
+        chosen = random.Random(f"{decoding.seed}|{text}").randrange(choices) if choices > 1 else 0  # noqa: S311 - a fake's dice
+        return ranked[chosen].split()
 
     def _fault(self, text: str) -> GenerationError | None:
         if self._fail == "none" or int(hashlib.sha256(text.encode()).hexdigest(), 16) % self._fail_every:
@@ -128,6 +130,11 @@ class Scripted:
         return InfrastructureFailure(
             self._fail, f"scripted: {self._fail.replace('_', ' ')}", retry_after=0.0, permanent=self._fail == "authentication"
         )
+
+
+@lru_cache(maxsize=65536)
+def _distinct_words(text: str) -> frozenset[str]:
+    return frozenset(_WORD.findall(text.lower()))
 
 
 def facts(*, style: Literal["chat", "text"] = "chat", **_: Any) -> ModelFacts:

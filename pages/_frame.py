@@ -14,7 +14,6 @@ from typing import Any
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
-from streamlit.navigation.page import StreamlitPage
 
 import workbench
 
@@ -31,14 +30,17 @@ _STYLE = "<style>.stMainBlockContainer {padding-top: 4.5rem; padding-bottom: 3re
 _framed: ContextVar[bool] = ContextVar("framed", default=False)
 
 
-def pages() -> list[StreamlitPage]:
-    """Every page, each at the address of its file's name; the root leads to the first."""
-    return [
+def show() -> None:
+    """The app: the page of the address, each page at the name of its file; the root leads to the first."""
+    st.set_page_config(page_title="RAG workbench", page_icon=ICON, layout="wide")
+    pages = [
         st.Page(_to_the_first, default=True, visibility="hidden"),
         st.Page("pages/run.py", title="Run", url_path="run"),
         st.Page("pages/compare.py", title="Compare", url_path="compare"),
         st.Page("pages/answers.py", title="Answers", url_path="answers"),
     ]
+    with explained():
+        st.navigation(pages, position="top").run()
 
 
 def _to_the_first() -> None:
@@ -49,11 +51,11 @@ def begin(title: str) -> DeltaGenerator:
     """A page's heading; returns the place beside it, for the choice of the run.
 
     Streamlit takes a folder named ``pages`` for its old kind of app until ``st.navigation`` is called once: a link that
-    opens a page first of all runs that page without ``app.py``. Then this calls it, and the page begins anew inside.
+    opens a page first of all runs that page without ``app.py``. Then the page is shown within the app from here.
     """
     if not _framed.get():
-        st.navigation(pages(), position="hidden")
-        st.rerun()
+        show()
+        st.stop()
     st.html(_STYLE)
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     left.title(title, anchor=False)

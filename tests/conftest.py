@@ -8,16 +8,30 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 from hypothesis import settings
 
+from tests.fake_provider import FakeProvider
 from workbench import weights
 from workbench.errors import MachineError
-from workbench.records import Chunk, Passage
+from workbench.meters.cpu_time import CpuTime
+from workbench.pipeline import Pipeline, Task
+from workbench.records import (
+    Answer,
+    Chunk,
+    Configuration,
+    Corpus,
+    Document,
+    Message,
+    Passage,
+    PluginChoice,
+    Prompt,
+    Question,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -176,3 +190,38 @@ def passages(*texts: str) -> tuple[Passage, ...]:
         for rank, text in enumerate(texts, 1)
     )
     return tuple(Passage(chunk=chunk, score=1 / rank, rank=rank) for rank, chunk in enumerate(chunks, 1))
+
+
+# ------------------------------------------------------------------------------------------------------------ models
+
+KEY = "sk-not-a-real-key-0123456789"
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[FakeProvider]:
+    """A provider on this machine that speaks OpenAI's protocol, and a key for it in the environment."""
+    with FakeProvider() as running, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("OPENAI_API_KEY", KEY)
+        yield running
+
+
+def hosted(provider: FakeProvider, **parameters: Any) -> dict[str, Any]:
+    """The choice of a model at the fake provider."""
+    return {"name": "openai:fake", "base_url": provider.url, "timeout_seconds": 5, **parameters}
+
+
+def prompt(question: str = "Say hello.") -> Prompt:
+    """A short prompt for any model."""
+    system = Message(role="system", content="You are a helpful assistant. Answer in one sentence.")
+    return Prompt(messages=(system, Message(role="user", content=question)), cue="Answer:")
+
+
+def answered(model: PluginChoice, **settings: Any) -> Answer:
+    """One question answered by a model in closed book, through a pipeline with these settings."""
+    corpus = Corpus(name="c", documents=(Document(id="d", text="The light was lit in 1894."),), digest="c")
+    pipeline = Pipeline(corpus, meter=CpuTime(), record=lambda work: None, cache=None, **settings)
+    configuration = Configuration({"model": model, "retriever": "none"})
+    pipeline.prepare(configuration)
+    answer = pipeline.answer(Task(configuration=configuration, question=Question(id="q", question="When?")))
+    pipeline.close()
+    return answer

@@ -26,7 +26,6 @@ class Reply:
     text: str = "forty days"
     tokens_in: int = 12
     tokens_cached: int = 0
-    tokens_out: int = 2
     finish_reason: str = "stop"
     usage: bool = True
     status: int = 200
@@ -114,7 +113,9 @@ class FakeProvider:
                 self.wfile.write(content)
 
             def _stream(self, reply: Reply, body: dict[str, Any]) -> None:
-                assert body["stream"] is True, "the client asked for no stream, so it cannot know when the first token came"
+                assert body["stream"] is True, (
+                    "the client asked for no stream, so it cannot know when the first token came"
+                )
                 self.send_response(200)
                 self.send_header("Content-Type", "text/event-stream")
                 self.send_header("Transfer-Encoding", "chunked")
@@ -139,18 +140,21 @@ class FakeProvider:
 
 
 def events(reply: Reply, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The reply as OpenAI streams it: word by word, then the finish reason, then the usage."""
+    """The reply as OpenAI streams it: word by word (a word is a token), then the finish reason, then the usage."""
     common = {"id": "chat-1", "object": "chat.completion.chunk", "created": int(time.time()), "model": body["model"]}
     words = reply.text.split(" ") if reply.text else []
+    limit = body.get("max_completion_tokens") or body.get("max_tokens") or len(words)
+    cut = len(words) > limit
+    words = words[:limit]
     for number, word in enumerate(words):
         delta = {"role": "assistant", "content": word if number == 0 else f" {word}"}
         yield {**common, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
-    yield {**common, "choices": [{"index": 0, "delta": {}, "finish_reason": reply.finish_reason}]}
+    yield {**common, "choices": [{"index": 0, "delta": {}, "finish_reason": "length" if cut else reply.finish_reason}]}
     if reply.usage and body.get("stream_options", {}).get("include_usage"):
         usage = {
             "prompt_tokens": reply.tokens_in,
-            "completion_tokens": reply.tokens_out,
-            "total_tokens": reply.tokens_in + reply.tokens_out,
+            "completion_tokens": len(words),
+            "total_tokens": reply.tokens_in + len(words),
             "prompt_tokens_details": {"cached_tokens": reply.tokens_cached},
         }
         yield {**common, "choices": [], "usage": usage}

@@ -117,13 +117,13 @@ def filled_store(
     """A store at ``path`` holding one more run, as a real run would have left it.
 
     ``answered`` is the share of answers given, configuration by configuration. Failures strike the first questions of the
-    last setup. ``injection`` goes into every question, answer, passage, title and prompt, and into an axis. ``metered`` false
+    last setup. ``injection`` goes into every question, answer, passage, title and prompt, and into axes. ``metered`` false
     leaves CPU time unknown.
     """
     store = Store(str(path))
     specification = read_experiment({**(experiment or EXPERIMENT), "name": name})
     run = store.create(name, specification.model_dump(mode="json"), environment(specification))
-    setups = [replace(setup, axes={**setup.axes, "chunker": injection}) for setup in setups] if injection else setups
+    setups = [_injected(setup, f"{injection} {row}") for row, setup in enumerate(setups)] if injection else setups
     configurations = [Configuration(setup.axes) for setup in setups]
     asked = [_question(number, injection) for number in range(questions)]
     store.add_trials(run.id, configurations)
@@ -174,6 +174,13 @@ def environment(experiment: Experiment) -> dict[str, Any]:
         "corpus": {"name": experiment.corpus, "digest": "0" * 32, "documents": len(FACTS)},
         "evalset": {"name": experiment.evalset, "digest": "1" * 32, "questions": 240},
     }
+
+
+def _injected(setup: Setup, injection: str) -> Setup:
+    """The setup with the text in an axis, and in its model's name where it has one."""
+    model = setup.axes["model"]
+    named = model if model == "none" else {"name": model, "note": injection}
+    return replace(setup, axes={**setup.axes, "model": named, "chunker": injection})
 
 
 def _question(number: int, injection: str) -> Question:

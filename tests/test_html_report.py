@@ -1,15 +1,16 @@
 """The HTML export: one file that fetches nothing, runs nothing, and shows every text as text."""
 
-import subprocess
-import sys
+from __future__ import annotations
+
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from stores import SETUPS, filled_store
 
 import workbench
+from tests.conftest import python
+from tests.stores import SETUPS, filled_store
 from workbench.errors import MissingLibrary
 
 INJECTION = '</svg><script>alert(1)</script><img src=x onerror="alert(2)"> \' " {{datum}} http://evil.example/ javascript:alert(3)'
@@ -59,7 +60,7 @@ def test_nothing_is_fetched_or_run(either: Page) -> None:
         assert name not in {"src", "href", "xlink:href", "srcset", "action", "background", "style"}, (tag, name, value)
         assert "url(" not in value
         if "://" in value:
-            assert name.startswith("xmlns") or (tag, name) == ("path", "aria-label"), (tag, name, value)
+            assert name.startswith("xmlns") or name == "aria-label", (tag, name, value)
     style = either.texts[either.tags.index("style")]
     assert "@import" not in style
     assert "url(" not in style
@@ -79,7 +80,8 @@ def test_the_chart_is_inside(either: Page) -> None:
 def test_hostile_texts_are_shown_as_they_are(tmp_path: Path) -> None:
     shown = page(tmp_path, name=f"run {INJECTION}", injection=INJECTION, setups=SETUPS[:4], questions=4)
     assert f"Run run {INJECTION}" in shown.texts
-    assert INJECTION in shown.texts  # the axis, in its column of the table
+    assert f"{INJECTION} 0" in shown.texts  # an axis, in its column of the table
+    assert any(INJECTION in text and text.startswith("embedded:smollm2-135m(") for text in shown.texts)  # the chart's legend
 
 
 def test_verdict_table_reasons_and_origins_are_inside(tmp_path: Path) -> None:
@@ -112,6 +114,7 @@ def test_only_html_needs_the_chart_library(tmp_path: Path) -> None:
         "try: workbench.export(comparison, 'html')\n"
         "except workbench.WorkbenchError as error: print(type(error).__name__, error)\n"
     )
-    found = subprocess.run([sys.executable, "-c", code, str(tmp_path / "store.db")], capture_output=True, text=True, check=True)
+    found = python("-c", code, str(tmp_path / "store.db"))
+    assert found.returncode == 0, found.stderr
     assert found.stdout.startswith(MissingLibrary.__name__)
     assert "pip install 'rag-workbench[charts]'" in found.stdout

@@ -136,5 +136,5 @@ def test_bad_templates_say_what_is_wrong(text, said):
 
 @pytest.mark.parametrize("name", ["nope", "", "../terse", "x" * 5000, "a\0b", "prompts", "\ud800"])
 def test_unknown_templates_are_refused_with_what_there_is(name):
-    with pytest.raises(InputError, match="unknown prompt .*available: cite, fewshot, terse"):
+    with pytest.raises(InputError, match=r"unknown prompt .*available: cite, fewshot, terse"):
         templates.load(name)

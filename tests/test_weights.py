@@ -88,7 +88,7 @@ def test_weights_that_are_missing_or_damaged_name_the_command(name, tmp_path, mo
 
 
 def test_unknown_names_are_refused_with_what_there_is():
-    with pytest.raises(InputError, match="unknown embedded generator 'gpt-9'; available: .*smollm2-135m"):
+    with pytest.raises(InputError, match=r"unknown embedded generator 'gpt-9'; available: .*smollm2-135m"):
         weights.require("gpt-9", "generator")
     with pytest.raises(InputError, match="unknown embedded embedder 'smollm2-135m'; available: minilm-l6"):
         weights.find("smollm2-135m", "embedder")

@@ -139,7 +139,7 @@ def split_generation(
     """
     if not runs_here:
         window = replace(window, cpu_seconds=None)
-    tokens = {"tokens_in": completion.tokens_in, "tokens_cached": completion.tokens_cached}
+    tokens: dict[str, Any] = {"tokens_in": completion.tokens_in, "tokens_cached": completion.tokens_cached}
     prefill_seconds, decode_seconds = completion.prefill_seconds, completion.decode_seconds
     if prefill_seconds is None or decode_seconds is None:
         if completion.seconds_to_first_token is None:

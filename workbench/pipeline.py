@@ -225,7 +225,7 @@ class Pipeline:
         if self._warm.get(engine) == prefix:
             return self._static_tokens[key]
         mark = self._meter.start()
-        probe = Decoding(max_tokens=1, **({"temperature": 0} if "temperature" in model.accepts else {}))
+        probe = Decoding(max_tokens=1, temperature=0 if "temperature" in model.accepts else None)
         try:
             with ThreadPoolExecutor(max_workers=concurrency) as pool:
                 list(pool.map(lambda text: model.generate(_probe(template, text, with_passages), probe), map(str, range(concurrency))))

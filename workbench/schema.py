@@ -97,6 +97,7 @@ _VERSION = sa.select(META.c.value).where(META.c.key == "schema")
 
 
 def open_engine(url: str) -> Engine:
+    """An engine for a database URL, with SQLite set up for one writer and many readers."""
     try:
         engine = sa.create_engine(url, json_serializer=as_json)
     except (sa.exc.ArgumentError, ModuleNotFoundError, sa.exc.NoSuchModuleError) as error:

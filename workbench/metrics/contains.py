@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from typing import Literal
 
-from workbench.normalise import declined, normalise
+from workbench.metrics._accepted import best_agreement
+from workbench.normalise import normalise
 from workbench.records import Answer, Question, Score
 
 
 class Contains:
-    """1 when the answer holds an accepted one as whole words; for unanswerable questions, 1 when the answer declines."""
+    """1 when the answer holds an accepted one as whole words."""
 
     name = "contains"
     judges: Literal["answer", "retrieval"] = "answer"
 
     def score(self, question: Question, answer: Answer) -> Score:
-        """1 or 0; not applicable where no accepted answer is known."""
-        if not question.answerable:
-            return Score(metric=self.name, value=float(declined(answer.text)))
-        if not question.answers:
-            return Score(metric=self.name, value=None, reason="no accepted answer is known")
-        given = f" {normalise(answer.text)} "
-        wanted = [normalise(accepted) for accepted in question.answers]
-        return Score(metric=self.name, value=float(any(plain and f" {plain} " in given for plain in wanted)))
+        """1 or 0."""
+        return best_agreement(self.name, question, answer, _within)
+
+
+def _within(given: str, accepted: str) -> float:
+    wanted = normalise(accepted)
+    return float(bool(wanted) and f" {wanted} " in f" {normalise(given)} ")
 
 
 def build() -> Contains:

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from typing import Literal
 
-from workbench.normalise import declined, normalise
+from workbench.metrics._accepted import best_agreement
+from workbench.normalise import normalise
 from workbench.records import Answer, Question, Score
 
 
 class ExactMatch:
-    """1 when the normalised answer equals an accepted one; for unanswerable questions, 1 when the answer declines."""
+    """1 when the normalised answer equals an accepted one."""
 
     name = "exact_match"
     judges: Literal["answer", "retrieval"] = "answer"
 
     def score(self, question: Question, answer: Answer) -> Score:
-        """1 or 0; not applicable where no accepted answer is known."""
-        if not question.answerable:
-            return Score(metric=self.name, value=float(declined(answer.text)))
-        if not question.answers:
-            return Score(metric=self.name, value=None, reason="no accepted answer is known")
-        given = normalise(answer.text)
-        return Score(metric=self.name, value=float(any(given == normalise(accepted) for accepted in question.answers)))
+        """1 or 0."""
+        return best_agreement(self.name, question, answer, _equal)
+
+
+def _equal(given: str, accepted: str) -> float:
+    return float(normalise(given) == normalise(accepted))
 
 
 def build() -> ExactMatch:

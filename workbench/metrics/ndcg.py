@@ -6,6 +6,7 @@ from math import log2
 from typing import Literal
 
 from workbench.cutoff import cutoff
+from workbench.metrics._gold import why_not
 from workbench.records import Answer, Question, Score
 
 
@@ -23,13 +24,11 @@ class NDCG:
 
     def score(self, question: Question, answer: Answer) -> Score:
         """0 to 1; not applicable to closed book, to unanswerable questions and where no gold document is known."""
-        if answer.retrieved is None:
-            return Score(metric=self.name, value=None, reason="closed book: nothing was searched")
-        if not question.evidence:
-            reason = "nothing in the corpus answers it" if not question.answerable else "no gold document is known"
+        if reason := why_not(question, answer):
             return Score(metric=self.name, value=None, reason=reason)
-        gold = set(question.evidence)
-        gained = sum(1 / log2(rank + 1) for rank, found in enumerate(answer.retrieved[: self.k], 1) if found in gold)
+        gold = set(question.evidence or ())
+        ranked = (answer.retrieved or ())[: self.k]
+        gained = sum(1 / log2(rank + 1) for rank, found in enumerate(ranked, 1) if found in gold)
         ideal = sum(1 / log2(rank + 1) for rank in range(1, min(len(gold), self.k) + 1))
         return Score(metric=self.name, value=gained / ideal)
 

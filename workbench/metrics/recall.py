@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from workbench.cutoff import cutoff
+from workbench.metrics._gold import why_not
 from workbench.records import Answer, Question, Score
 
 
@@ -19,13 +20,10 @@ class Recall:
 
     def score(self, question: Question, answer: Answer) -> Score:
         """0 to 1; not applicable to closed book, to unanswerable questions and where no gold document is known."""
-        if answer.retrieved is None:
-            return Score(metric=self.name, value=None, reason="closed book: nothing was searched")
-        if not question.evidence:
-            reason = "nothing in the corpus answers it" if not question.answerable else "no gold document is known"
+        if reason := why_not(question, answer):
             return Score(metric=self.name, value=None, reason=reason)
-        found = len(set(question.evidence).intersection(answer.retrieved[: self.k]))
-        return Score(metric=self.name, value=found / len(set(question.evidence)))
+        gold = set(question.evidence or ())
+        return Score(metric=self.name, value=len(gold.intersection((answer.retrieved or ())[: self.k])) / len(gold))
 
 
 def build(k: str = "5") -> Recall:

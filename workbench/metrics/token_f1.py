@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import Literal
 
-from workbench.normalise import declined, tokens
+from workbench.metrics._accepted import best_agreement
+from workbench.normalise import tokens
 from workbench.records import Answer, Question, Score
 
 
 class TokenF1:
-    """Word overlap with the best-matching accepted answer; for unanswerable questions, 1 when the answer declines."""
+    """Word overlap with the best-matching accepted answer."""
 
     name = "token_f1"
     judges: Literal["answer", "retrieval"] = "answer"
 
     def score(self, question: Question, answer: Answer) -> Score:
-        """0 to 1; not applicable where no accepted answer is known."""
-        if not question.answerable:
-            return Score(metric=self.name, value=float(declined(answer.text)))
-        if not question.answers:
-            return Score(metric=self.name, value=None, reason="no accepted answer is known")
-        given = tokens(answer.text)
-        return Score(metric=self.name, value=max(_f1(given, tokens(accepted)) for accepted in question.answers))
+        """0 to 1."""
+        return best_agreement(self.name, question, answer, _f1)
 
 
-def _f1(given: Sequence[str], accepted: Sequence[str]) -> float:
+def _f1(given: str, accepted: str) -> float:
     """Harmonic mean of word precision and recall; two empty texts agree."""
-    if not given or not accepted:
-        return float(given == accepted)
-    common = sum((Counter(given) & Counter(accepted)).values())
-    return 2 * common / (len(given) + len(accepted))
+    ours, theirs = tokens(given), tokens(accepted)
+    if not ours or not theirs:
+        return float(ours == theirs)
+    return 2 * sum((Counter(ours) & Counter(theirs)).values()) / (len(ours) + len(theirs))
 
 
 def build() -> TokenF1:

@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from platform import python_version
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 import workbench
-
 
 # Drawn here, because Streamlit fetches its own icons for a browser's tab from the network.
 ICON = """<svg xmlns="http://www.w3.org/2000/svg" width="64" height="64" viewBox="0 0 64 64">
@@ -24,6 +23,8 @@ ICON = """<svg xmlns="http://www.w3.org/2000/svg" width="64" height="64" viewBox
 <path d="M10 50H26V34H42V18H56" fill="none" stroke="#fff" stroke-width="4" stroke-dasharray="8 5"/>
 <circle cx="26" cy="34" r="8" fill="#e69f00"/><circle cx="46" cy="46" r="5" fill="#fff"/>
 </svg>"""
+
+Colour = Literal["green", "blue", "orange", "red", "gray"]
 
 _STYLE = "<style>.stMainBlockContainer {padding-top: 4.5rem; padding-bottom: 3rem}</style>"
 
@@ -73,7 +74,10 @@ def explained(summary: str = "This did not work.") -> Iterator[None]:
         st.text("\n".join(f"• {problem}" for problem in str(error).splitlines()))
     except Exception as error:
         traceback.print_exc()
-        st.error("The app made a mistake. Reload the page; if it stays, report it with the details below.", icon=":material/bug_report:")
+        st.error(
+            "The app made a mistake. Reload the page; if it stays, report it with the details below.",
+            icon=":material/bug_report:",
+        )
         st.caption("Copy details with the button in the corner of the box.")
         st.code(_details(error), language=None, wrap_lines=True)
     finally:
@@ -107,9 +111,15 @@ def choose(
     if key in st.query_params and wanted not in options and memory not in st.session_state:
         st.warning(f"The link names a {key} that is not here. This is another one.", icon=":material/link_off:")
     st.session_state[widget] = wanted if wanted in options else options[0]
-    draw = st.segmented_control if pills else st.selectbox
     first = None if always else options[0]
-    chosen = draw(label, options, key=widget, format_func=show, on_change=lambda: keep(key, st.session_state[widget], first))
+
+    def changed() -> None:
+        keep(key, st.session_state[widget], first)
+
+    if pills:
+        chosen = st.segmented_control(label, options, key=widget, format_func=show, on_change=changed)
+    else:
+        chosen = st.selectbox(label, options, key=widget, format_func=show, on_change=changed)
     keep(key, chosen or options[0], first)
     return chosen or options[0]
 
@@ -128,7 +138,10 @@ def keep(key: str, value: str | None, first: str | None = None) -> None:
 def chosen_run(runs: Sequence[str], place: DeltaGenerator) -> str:
     """The run that a page is about; without any, the page says what to do first and ends."""
     if not runs:
-        st.info("There is no run yet. Start one, and its figures appear here while it is going on.", icon=":material/rocket_launch:")
+        st.info(
+            "There is no run yet. Start one, and its figures appear here while it is going on.",
+            icon=":material/rocket_launch:",
+        )
         st.page_link("pages/run.py", label="Start a run", icon=":material/play_circle:")
         st.caption("From a terminal, `workbench demo` runs the demonstration.")
         st.stop()
@@ -139,4 +152,7 @@ def chosen_run(runs: Sequence[str], place: DeltaGenerator) -> str:
 def roomy(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Any]) -> dict[str, Any]:
     """Column settings with room for the words "not measured" where a cell will say so."""
     silent = {key for row in rows for key, value in row.items() if value is None}
-    return {key: {**column, "width": 115} if key in silent and isinstance(column, dict) else column for key, column in columns.items()}
+    return {
+        key: {**column, "width": 115} if key in silent and isinstance(column, dict) else column
+        for key, column in columns.items()
+    }

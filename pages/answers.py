@@ -76,7 +76,11 @@ def draw(question: Question, scored: ScoredAnswer, environment: Mapping[str, Any
         st.markdown("**Scores**")
         st.dataframe(
             [
-                {"Metric": score.metric, "Score": "does not apply" if score.value is None else f"{score.value:.3f}", "Why": score.reason}
+                {
+                    "Metric": score.metric,
+                    "Score": "does not apply" if score.value is None else f"{score.value:.3f}",
+                    "Why": score.reason,
+                }
                 for score in scored.scores
             ],
             hide_index=True,
@@ -97,7 +101,9 @@ def draw(question: Question, scored: ScoredAnswer, environment: Mapping[str, Any
                 st.badge(f"{passage.rank}", color="gray")
                 if question.evidence is not None and chunk.document_id in question.evidence:
                     st.badge("gold document", color="green", icon=":material/verified:")
-                st.text(f"{chunk.document_id}, characters {chunk.start:,} to {chunk.end:,}, score {passage.score:.3f}  {chunk.title}")
+                st.text(
+                    f"{chunk.document_id}, characters {chunk.start:,} to {chunk.end:,}, score {passage.score:.3f}  {chunk.title}"
+                )
             st.code(chunk.text, language=None, wrap_lines=True)
     if question.evidence is None:
         st.caption("Which documents hold the answer is not known for this question.")

@@ -5,24 +5,40 @@ from functools import partial
 import streamlit as st
 
 import workbench
-from pages._frame import begin, choose, chosen_run, roomy
+from pages._frame import Colour, begin, choose, chosen_run, roomy
 from workbench.charts import pareto
 from workbench.comparison import Comparison
+from workbench.recommendation import Recommendation
 
-_VERDICTS = {"decided": ("Decided", "green"), "undecided": ("Undecided", "orange"), "nothing qualifies": ("Nothing qualifies", "red")}
+_VERDICTS: dict[str, tuple[str, Colour]] = {
+    "decided": ("Decided", "green"),
+    "undecided": ("Undecided", "orange"),
+    "nothing qualifies": ("Nothing qualifies", "red"),
+}
 _FILES = {"csv": "text/csv", "json": "application/json", "markdown": "text/markdown", "html": "text/html"}
 _ENDINGS = {"markdown": "md"}
 _COLUMNS = {
-    "setup": st.column_config.TextColumn("Setup", pinned=True, width=260),
-    "role": st.column_config.TextColumn("Role", width=130, help="What it is in the choice; frontier: nothing else is both better and cheaper."),
-    "joules": st.column_config.NumberColumn("J per answer", format="%.3g", help="Estimated, as if each answer ran alone."),
-    "joules_range": st.column_config.TextColumn("J low–high", help="Mostly common to all rows: comparisons are tighter than it."),
+    "setup": st.column_config.TextColumn("Setup", pinned=True, width=300),
+    "role": st.column_config.TextColumn(
+        "Role", width=130, help="What it is in the choice; frontier: nothing else is both better and cheaper."
+    ),
+    "joules": st.column_config.NumberColumn(
+        "J per answer", format="%.3g", help="Estimated, as if each answer ran alone."
+    ),
+    "joules_range": st.column_config.TextColumn(
+        "J low–high", help="Mostly common to all rows: comparisons are tighter than it."
+    ),
     "energy_source": st.column_config.TextColumn("Energy from"),
-    "joules_per_correct": st.column_config.NumberColumn("J per correct", format="%.3g", help="Joules per correct answer; Infinity: no answer was correct."),
+    "joules_per_correct": st.column_config.NumberColumn(
+        "J per correct", format="%.3g", help="Joules per correct answer; Infinity: no answer was correct."
+    ),
     "tokens_in": st.column_config.NumberColumn("Tokens in", format="%.0f"),
     "tokens_out": st.column_config.NumberColumn("Tokens out", format="%.1f"),
     "p50_seconds": st.column_config.NumberColumn("p50 (s)", format="%.3g", help="Half of the answers took no longer."),
     "p95_seconds": st.column_config.NumberColumn("p95 (s)", format="%.3g", help="95 % of the answers took no longer."),
+    "disturbed": st.column_config.TextColumn(
+        "*", help="Other processes kept the machine busy: these times are disturbed."
+    ),
     "failures": "Failures",
     "answers": "Answers",
     "state": "State",
@@ -31,9 +47,10 @@ _COLUMNS = {
 
 
 @st.cache_resource(max_entries=8, show_spinner="Adding up the run")
-def compared(run: str, *version: float) -> Comparison:
-    """The comparison of a run, added up once per version of it."""
-    return workbench.compare(run)
+def added_up(run: str, *version: float) -> tuple[Comparison, Recommendation]:
+    """The comparison of a run and its recommendation, worked out once per version of the run."""
+    comparison = workbench.compare(run)
+    return comparison, workbench.recommend(comparison)
 
 
 beside = begin("Compare")
@@ -44,24 +61,27 @@ if not overview.answers:
     st.info("This run has no answer yet; its figures appear here as they come.", icon=":material/hourglass_top:")
     st.page_link("pages/run.py", label="Watch it", icon=":material/play_circle:")
     st.stop()
-comparison = compared(record.name, record.created, record.updated, overview.answers)
-recommendation = workbench.recommend(comparison)
+comparison, recommendation = added_up(record.name, record.created, record.updated, overview.answers)
 if record.state != "finished":
-    st.info(f"This run is {record.state}: figures are of the {overview.answers:,} answers stored so far.", icon=":material/hourglass_top:")
+    st.info(
+        f"This run is {record.state}: figures are of the {overview.answers:,} answers stored so far.",
+        icon=":material/hourglass_top:",
+    )
 
-with st.container(border=True):
+left, right = st.columns([2, 3], gap="medium")
+with left.container(border=True):
     word, colour = _VERDICTS[recommendation.verdict]
     st.badge(word, color=colour)
-    st.text("\n".join(workbench.sentences(recommendation)))
+    st.text("\n\n".join(workbench.sentences(recommendation)))
+with right:
+    costs = sorted(("joules", "tokens", "seconds"), key=lambda unit: unit != comparison.goal.minimise)
+    cost = choose("Cost", "cost", costs, pills=True)
+    st.altair_chart(pareto(comparison, cost, recommendation), width="stretch")
 
 rows = workbench.comparison_rows(comparison, recommendation)
 deciding = {"quality": st.column_config.TextColumn(comparison.goal.metric, help="Decides; with its interval.")}
 others = {key: key.partition(":")[2] for key in rows[0] if ":" in key}
 st.dataframe(rows, hide_index=True, column_config=roomy(rows, _COLUMNS | deciding | others), placeholder="not measured")
-
-costs = sorted(("joules", "tokens", "seconds"), key=lambda unit: unit != comparison.goal.minimise)
-cost = choose("Quality against", "cost", costs, pills=True)
-st.altair_chart(pareto(comparison, cost, recommendation), width="stretch")
 
 with st.expander("Why not the others", icon=":material/balance:"):
     st.dataframe(
@@ -79,5 +99,9 @@ st.caption("Take the comparison with you")
 with st.container(horizontal=True):
     for kind, mime in _FILES.items():
         st.download_button(
-            kind, partial(workbench.export, comparison, kind), f"{record.name}.{_ENDINGS.get(kind, kind)}", mime, icon=":material/download:"
+            kind,
+            partial(workbench.export, comparison, kind),
+            f"{record.name}.{_ENDINGS.get(kind, kind)}",
+            mime,
+            icon=":material/download:",
         )

@@ -5,10 +5,17 @@ from datetime import timedelta
 import streamlit as st
 
 import workbench
-from pages._frame import begin, choose, explained, keep
+from pages._frame import Colour, begin, choose, explained, keep
 from workbench.launch import RunProgress
 
-_COLOURS = {"finished": "green", "running": "blue", "starting": "blue", "stopped": "orange", "interrupted": "orange", "failed": "red"}
+_COLOURS: dict[str, Colour] = {
+    "finished": "green",
+    "running": "blue",
+    "starting": "blue",
+    "stopped": "orange",
+    "interrupted": "orange",
+    "failed": "red",
+}
 _MEANINGS = {
     "starting": "The process is loading what it needs.",
     "failed": "The process ended before it could write anything.",
@@ -46,7 +53,9 @@ def draw(progress: RunProgress) -> None:
     left.metric(
         "Energy so far (estimated)",
         "not measured" if energy is None else f"{energy.central:,.1f} J",
-        help=None if energy is None else f"{energy.low:,.1f} to {energy.high:,.1f} J, from {energy.source.replace('_', ' ')}; answers and one-off work.",
+        help=None
+        if energy is None
+        else f"{energy.low:,.1f} to {energy.high:,.1f} J, from {energy.source.replace('_', ' ')}; answers and one-off work.",
     )
     middle.metric("Time running", "not known" if seconds is None else str(timedelta(seconds=round(seconds))))
     right.metric("Failed answers", f"{progress.failures:,}")
@@ -80,7 +89,9 @@ def buttons(progress: RunProgress) -> None:
         if progress.state == "running" and st.button("Stop", icon=":material/stop_circle:", disabled=progress.stopping):
             workbench.stop(progress.run)
             st.rerun()
-        if progress.state in ("stopped", "interrupted") and st.button("Continue", icon=":material/resume:", type="primary"):
+        if progress.state in ("stopped", "interrupted") and st.button(
+            "Continue", icon=":material/resume:", type="primary"
+        ):
             workbench.resume(progress.run)
             st.rerun()
         lost = any(trial.state == "incomplete" for trial in progress.trials)
@@ -107,7 +118,10 @@ if names:
 st.subheader("Start a run", anchor=False)
 experiments = workbench.experiments()
 if not experiments:
-    st.info("There is no experiment file yet: put one at `evals/NAME/experiment.yaml` in this folder.", icon=":material/description:")
+    st.info(
+        "There is no experiment file yet: put one at `evals/NAME/experiment.yaml` in this folder.",
+        icon=":material/description:",
+    )
     st.stop()
 left, right = st.columns([2, 3], gap="large")
 with left:
@@ -119,12 +133,17 @@ with left:
             workbench.start(experiments[experiment], name)
             keep("run", name.strip())
             st.rerun()
-    st.caption("A run is a process of its own: closing this page changes nothing for it. A name that exists continues that run.")
+    st.caption(
+        "A run is a process of its own: closing this page changes nothing for it. A name that exists continues that run."
+    )
 with right, explained("This experiment file cannot be run as it is."):
     described = workbench.outline(workbench.read_experiment(experiments[experiment]))
     st.dataframe(
         [{"what": what, "value": value} for what, value in described.items()],
         hide_index=True,
         height="content",
-        column_config={"what": st.column_config.TextColumn("Setting", width=120), "value": st.column_config.TextColumn("Value", width=500)},
+        column_config={
+            "what": st.column_config.TextColumn("Setting", width=120),
+            "value": st.column_config.TextColumn("Value", width=500),
+        },
     )

@@ -129,7 +129,7 @@ def filled_store(
     store.add_trials(run.id, configurations)
     store.add_questions(run.id, asked)
     metrics = {metric: registry.build("metrics", metric) for metric in METRICS}
-    dice = random.Random(name)
+    dice = random.Random(name)  # noqa: S311 - made-up answers, the same every time
     limit = round(answered * len(setups) * questions)
     for row, (setup, configuration) in enumerate(zip(setups, configurations, strict=True)):
         last = row == len(setups) - 1
@@ -137,10 +137,14 @@ def filled_store(
         for column, question in enumerate(asked[: max(limit - row * questions, 0)]):
             answer = _answer(setup, configuration, question, column, dice, injection, metered)
             if last and column < model_failures:
-                failure = Failure(kind="model", code="empty_output", message=f"the model said nothing {injection}".strip())
+                failure = Failure(
+                    kind="model", code="empty_output", message=f"the model said nothing {injection}".strip()
+                )
                 answer = replace(answer, text="", failure=failure)
             elif last and column < model_failures + infrastructure_failures:
-                failure = Failure(kind="infrastructure", code="timeout", message=f"no answer within 60 s {injection}".strip())
+                failure = Failure(
+                    kind="infrastructure", code="timeout", message=f"no answer within 60 s {injection}".strip()
+                )
                 answer = replace(answer, text="", failure=failure, ledger=Ledger(), attempts=4)
             answers.append(ScoredAnswer(answer=answer, scores=score(question, answer, metrics)))
         if answers:
@@ -202,7 +206,7 @@ def _answer(
 ) -> Answer:
     fact = FACTS[number % len(FACTS)]
     closed_book = setup.axes["retriever"] == "none"
-    difficulty = random.Random(question.id).random()  # the same for every setup, as real questions are
+    difficulty = random.Random(question.id).random()  # noqa: S311 - the same for every setup, as real questions are
     correct = setup.quality > difficulty + dice.uniform(-0.05, 0.05)
     found = [] if closed_book else [fact, *dice.sample([each for each in FACTS if each is not fact], 2)]
     if not correct and not closed_book:
@@ -211,7 +215,9 @@ def _answer(
         text = fact[1] if dice.random() < 0.6 else f"It is {fact[1]}, as the reference says."
     else:
         text = dice.choice([each[1] for each in FACTS if each is not fact])
-    passages = [_passage(each, rank, injection) for rank, each in enumerate(found[: setup.axes.get("passages", 1)], start=1)]
+    passages = [
+        _passage(each, rank, injection) for rank, each in enumerate(found[: setup.axes.get("passages", 1)], start=1)
+    ]
     prompt = "" if setup.axes["model"] == "none" else _prompt(passages, question)
     stages = _stages(setup, dice, metered, max(len(text.split()), 1) * 2)
     return Answer(
@@ -224,7 +230,9 @@ def _answer(
         finish_reason="stop",
         seconds=sum(stage.reading.seconds for stage in stages),
         ledger=Ledger(stages=stages),
-        reused=("prefill: 24 cached prompt tokens, 0 of them its own prefix",) if any(each.standalone for each in stages) else (),
+        reused=("prefill: 24 cached prompt tokens, 0 of them its own prefix",)
+        if any(each.standalone for each in stages)
+        else (),
     )
 
 
@@ -233,7 +241,12 @@ def _passage(fact: tuple[str, str, str, str], rank: int, injection: str) -> Pass
     text = f"{title}. {asked.removesuffix('?')}: {answer}. This passage was made up for a test and stands for 128 tokens. {injection}"
     start = 120 * len(document)
     chunk = Chunk(
-        id=f"{document}:{start}", document_id=document, start=start, end=start + len(text), text=text, title=f"{title} {injection}".strip()
+        id=f"{document}:{start}",
+        document_id=document,
+        start=start,
+        end=start + len(text),
+        text=text,
+        title=f"{title} {injection}".strip(),
     )
     return Passage(chunk=chunk, score=9.5 - rank, rank=rank)
 
@@ -244,7 +257,7 @@ def _prompt(passages: Sequence[Passage], question: Question) -> str:
 
 
 def _stages(setup: Setup, dice: random.Random, metered: bool, tokens_out: int) -> tuple[StageCost, ...]:
-    def reading(seconds: float, **tokens: int) -> Reading:
+    def reading(seconds: float, **tokens: Any) -> Reading:
         took = seconds * dice.uniform(0.85, 1.25)
         return Reading(seconds=took, cpu_seconds=took * 1.9 if metered else None, foreign_load=0.0, **tokens)
 

@@ -14,7 +14,22 @@ from tests.stores import SETUPS, filled_store
 from workbench.errors import MissingLibrary
 
 INJECTION = '</svg><script>alert(1)</script><img src=x onerror="alert(2)"> \' " {{datum}} http://evil.example/ javascript:alert(3)'
-FETCHING = {"script", "link", "img", "image", "iframe", "object", "embed", "a", "use", "foreignobject", "audio", "video", "form", "base"}
+FETCHING = {
+    "script",
+    "link",
+    "img",
+    "image",
+    "iframe",
+    "object",
+    "embed",
+    "a",
+    "use",
+    "foreignobject",
+    "audio",
+    "video",
+    "form",
+    "base",
+}
 
 
 class Page(HTMLParser):
@@ -50,7 +65,9 @@ def either(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     if request.param == "plain":
         yield page(folder)
     else:
-        yield page(folder, name=f"run {INJECTION}", injection=INJECTION, setups=SETUPS[:4], questions=4, model_failures=1)
+        yield page(
+            folder, name=f"run {INJECTION}", injection=INJECTION, setups=SETUPS[:4], questions=4, model_failures=1
+        )
 
 
 def test_nothing_is_fetched_or_run(either: Page) -> None:
@@ -81,7 +98,9 @@ def test_hostile_texts_are_shown_as_they_are(tmp_path: Path) -> None:
     shown = page(tmp_path, name=f"run {INJECTION}", injection=INJECTION, setups=SETUPS[:4], questions=4)
     assert f"Run run {INJECTION}" in shown.texts
     assert f"{INJECTION} 0" in shown.texts  # an axis, in its column of the table
-    assert any(INJECTION in text and text.startswith("embedded:smollm2-135m(") for text in shown.texts)  # the chart's legend
+    assert any(
+        INJECTION in text and text.startswith("embedded:smollm2-135m(") for text in shown.texts
+    )  # the chart's legend
 
 
 def test_verdict_table_reasons_and_origins_are_inside(tmp_path: Path) -> None:

@@ -70,7 +70,9 @@ def _free(wanted: int | None) -> int:
         if _is_free(port):
             return port
     if wanted is None:
-        raise InputError(f"every port from {FIRST_PORT} to {FIRST_PORT + _PORTS_TRIED - 1} is taken; name a free one with --port")
+        raise InputError(
+            f"every port from {FIRST_PORT} to {FIRST_PORT + _PORTS_TRIED - 1} is taken; name a free one with --port"
+        )
     raise InputError(f"--port {wanted} is taken or not allowed; name another, or leave it out to take a free one")
 
 

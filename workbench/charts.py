@@ -38,14 +38,22 @@ _CHOSEN = "#d55e00"
 _NEUTRAL = "#808088"
 _SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
 _COLOURS_OF_THE_PAGE = {
-    "axis": {"labelColor": "currentColor", "titleColor": "currentColor", "gridColor": "currentColor", "gridOpacity": 0.15},
+    "axis": {
+        "labelColor": "currentColor",
+        "titleColor": "currentColor",
+        "gridColor": "currentColor",
+        "gridOpacity": 0.15,
+    },
     "legend": {"labelColor": "currentColor", "titleColor": "currentColor"},
     "title": {"color": "currentColor", "subtitleColor": "currentColor"},
 }
 _LOGARITHMIC_FROM = 10.0  # times from the smallest cost to the largest
-_LABEL_WIDTH = 0.2  # of the axis
+_LABEL_WIDTH = 0.25  # of the axis
 
-def pareto(comparison: Comparison, cost: str = "joules", recommendation: Recommendation | None = None) -> alt.LayerChart:
+
+def pareto(
+    comparison: Comparison, cost: str = "joules", recommendation: Recommendation | None = None
+) -> alt.LayerChart:
     """Quality against joules, tokens or seconds per answer: one point per configuration, its interval, the frontier.
 
     The recommended configuration is ringed and labelled. What was not measured cannot be drawn; the subtitle counts it.
@@ -57,12 +65,16 @@ def pareto(comparison: Comparison, cost: str = "joules", recommendation: Recomme
     label = "recommended" if recommendation is None or recommendation.verdict == "decided" else "provisional choice"
     points = _points(comparison, cost, chosen)
     if not points:
-        return _nothing_to_draw(f"Nothing to draw: no configuration has both {comparison.goal.metric} and measured {cost}.")
+        return _nothing_to_draw(
+            f"Nothing to draw: no configuration has both {comparison.goal.metric} and measured {cost}."
+        )
     known = sorted({_KNOWN[figures.joules.source] for figures in comparison.figures if figures.joules is not None})
     title = _AXIS_TITLES[cost].format(known=", ".join(known))
     x = alt.X("cost:Q", title=title, scale=_scale(points), axis=alt.Axis(format=",~r", tickCount=6, labelPadding=8))
     quality = f"{comparison.goal.metric} ({comparison.goal.confidence:.0%} interval)"
-    y = alt.Y("quality:Q", title=quality, scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(tickCount=6, labelPadding=12))
+    y = alt.Y(
+        "quality:Q", title=quality, scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(tickCount=6, labelPadding=12)
+    )
     base = alt.Chart(alt.Data(values=points)).encode(x=x, y=y)
     bars = base.mark_rule(strokeWidth=1.5, opacity=0.5).encode(
         y=alt.Y("low:Q", title=quality), y2="high:Q", color=_colour(points)
@@ -78,7 +90,9 @@ def pareto(comparison: Comparison, cost: str = "joules", recommendation: Recomme
         align="left" if side == "right" else "right", dx=away, dy=-12, fontSize=13, fontWeight="bold", color=_CHOSEN
     ).encode(text=alt.value(label))
     layers = [_frontier(points, x, y), bars, marks, ring, name]
-    return _configured(alt.layer(*layers).properties(width="container", height=470, title=_title(comparison, points, cost)))
+    return _configured(
+        alt.LayerChart(layer=layers).properties(width="container", height=420, title=_title(comparison, points, cost))
+    )
 
 
 def svg(chart: alt.LayerChart, width: int = 1060) -> str:
@@ -117,8 +131,10 @@ def _configured(chart: alt.LayerChart) -> alt.LayerChart:
 
 
 def _nothing_to_draw(reason: str) -> alt.LayerChart:
-    text = alt.Chart(alt.Data(values=[{"reason": reason}])).mark_text(fontSize=14, color=_NEUTRAL).encode(text="reason:N")
-    return _configured(alt.layer(text).properties(width="container", height=80))
+    text = (
+        alt.Chart(alt.Data(values=[{"reason": reason}])).mark_text(fontSize=14, color=_NEUTRAL).encode(text="reason:N")
+    )
+    return _configured(alt.LayerChart(layer=[text]).properties(width="container", height=80))
 
 
 def _points(comparison: Comparison, cost: str, chosen: str | None) -> list[dict[str, Any]]:
@@ -167,7 +183,9 @@ def _frontier(points: Sequence[Mapping[str, Any]], x: alt.X, y: alt.Y) -> alt.Ch
     """What the best quality is at each cost: it rises where a configuration of the frontier stands."""
     values = [{"cost": each["cost"], "quality": each["quality"]} for each in points if each["frontier"]]
     values.sort(key=lambda each: each["cost"])
-    line = alt.Chart(alt.Data(values=values)).mark_line(interpolate="step-after", strokeDash=[6, 4], strokeWidth=1.5, color=_NEUTRAL)
+    line = alt.Chart(alt.Data(values=values)).mark_line(
+        interpolate="step-after", strokeDash=[6, 4], strokeWidth=1.5, color=_NEUTRAL
+    )
     drawn: alt.Chart = line.encode(x=x, y=y, order=alt.Order("cost:Q"))
     return drawn
 

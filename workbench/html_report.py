@@ -68,7 +68,9 @@ def _table(comparison: Comparison, recommendation: Recommendation) -> str:
 def _rejections(recommendation: Recommendation) -> str:
     if not recommendation.rejections:
         return ""
-    lines = (f"{each.configuration.label} [{each.configuration.id}]: {each.reason}" for each in recommendation.rejections)
+    lines = (
+        f"{each.configuration.label} [{each.configuration.id}]: {each.reason}" for each in recommendation.rejections
+    )
     heading = "Why not the others" if recommendation.chosen is not None else "Why none qualifies"
     return f"<h2>{heading}</h2>\n<ul>{_items(lines)}</ul>"
 

@@ -92,7 +92,10 @@ class _Launch:
 def outline(experiment: Experiment) -> dict[str, str]:
     """What an experiment will do, in words: its data, its goal, and every axis that it sets."""
     selection, goal = experiment.questions, experiment.goal
-    wanted = f"the fewest {goal.minimise} per answer, {goal.metric} at most {goal.margin:g} below the best ({goal.confidence:.0%} confidence)"
+    wanted = (
+        f"the fewest {goal.minimise} per answer, {goal.metric} at most {goal.margin:g} below the best "
+        f"({goal.confidence:.0%} confidence)"
+    )
     bars = [] if goal.floor is None else [f"{goal.metric} at least {goal.floor:g}"]
     bars += [f"{name.removesuffix('_seconds')} at most {limit:g} s" for name, limit in goal.limits.items()]
     budget = [f"{amount:g} {unit.replace('_', ' ')}" for unit, amount in experiment.budget if amount is not None]
@@ -101,11 +104,17 @@ def outline(experiment: Experiment) -> dict[str, str]:
     return {
         "goal": "; ".join([wanted, *bars]),
         "corpus": experiment.corpus,
-        "questions": f"{experiment.evalset}, {selection.split}" + (f", {selection.limit} of them" if selection.limit else ""),
+        "questions": f"{experiment.evalset}, {selection.split}"
+        + (f", {selection.limit} of them" if selection.limit else ""),
         "metrics": ", ".join(experiment.metrics),
-        "strategy": plugin_label(experiment.strategy) + (f", {experiment.repeats} repeats" if experiment.repeats > 1 else ""),
+        "strategy": plugin_label(experiment.strategy)
+        + (f", {experiment.repeats} repeats" if experiment.repeats > 1 else ""),
         "budget": ", ".join(budget) or "no bound",
-        **{axis: ", ".join(map(plugin_label, values)) for axis, values in axes.items() if axis in experiment.space.model_fields_set},
+        **{
+            axis: ", ".join(map(plugin_label, values))
+            for axis, values in axes.items()
+            if axis in experiment.space.model_fields_set
+        },
         "combinations": f"{combinations:,}, before impossible and equivalent ones are left out",
     }
 
@@ -153,7 +162,9 @@ def start(experiment: str | Path, name: str, *, store: Store | None = None, retr
                 start_new_session=True,
             )
         born = psutil.Process(process.pid).create_time()
-        files.with_suffix(".json").write_text(json.dumps({"process": process.pid, "born": born, "started": time.time()}))
+        files.with_suffix(".json").write_text(
+            json.dumps({"process": process.pid, "born": born, "started": time.time()})
+        )
     except OSError as error:
         raise InputError(f"the run cannot be started: {error.strerror or error} ({files.parent})") from error
     # Somebody must take note of its end, or it would stay in the process table and pass for a living one.
@@ -289,7 +300,11 @@ def _state(record: RunRecord, launch: _Launch | None) -> WatchedState:
 
 
 def _trials(store: Store, record: RunRecord) -> Iterator[TrialProgress]:
-    columns = (_answers.c.configuration, sa.func.count().label("answers"), sa.func.count(_answers.c.failure_kind).label("failures"))
+    columns = (
+        _answers.c.configuration,
+        sa.func.count().label("answers"),
+        sa.func.count(_answers.c.failure_kind).label("failures"),
+    )
     query = sa.select(*columns).where(_answers.c.run_id == record.id).group_by(_answers.c.configuration)
     with store.reading() as connection:
         counted = {row.configuration: row for row in connection.execute(query)}

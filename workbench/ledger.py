@@ -17,6 +17,8 @@ from workbench.records import Answer, Coefficients, Completion, Energy, Ledger, 
 
 BASE_STAGE = "assemble"  # packing, rendering and whatever else no named stage claims
 
+_NOTHING_READ = Reading(seconds=0.0)  # without a single stage nothing is known of the clocks, which is not 0
+
 _recorder: ContextVar[Recorder | None] = ContextVar("recorder", default=None)
 
 
@@ -181,12 +183,12 @@ def price(reading: Reading, coefficients: Coefficients) -> Energy | None:
 
 def standalone(ledger: Ledger) -> Reading:
     """One answer's whole reading as if it had run alone: the standalone reading of each stage where reuse was mended."""
-    return add(cost.standalone or cost.reading for cost in ledger.stages)
+    return add(cost.standalone or cost.reading for cost in ledger.stages) if ledger.stages else _NOTHING_READ
 
 
 def spent(ledger: Ledger) -> Reading:
     """One answer's whole reading as it really ran."""
-    return add(cost.reading for cost in ledger.stages)
+    return add(cost.reading for cost in ledger.stages) if ledger.stages else _NOTHING_READ
 
 
 def standalone_cost(answer: Answer, minimise: str, coefficients: Coefficients) -> float | None:

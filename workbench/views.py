@@ -7,7 +7,15 @@ from typing import Any, Literal
 
 from workbench.comparison import CORRECT_FROM, Comparison, Figures
 from workbench.errors import InputError
-from workbench.exports import NOT_MEASURED, axis_text, failures_text, interval_text, significant, sorted_figures, varying_axes
+from workbench.exports import (
+    NOT_MEASURED,
+    axis_text,
+    failures_text,
+    interval_text,
+    significant,
+    sorted_figures,
+    varying_axes,
+)
 from workbench.ledger import price, spent, standalone, standalone_cost
 from workbench.recommendation import Recommendation
 from workbench.records import Answer, Coefficients, Energy, Question, Reading
@@ -16,6 +24,10 @@ from workbench.store import Store
 
 Row = dict[str, Any]
 Show = Literal["all", "wrong", "failures"]
+
+_AS_IT_RAN, _ALONE = "as it ran", "whole answer, alone"
+_COUNTS = ("tokens_in", "tokens_cached", "tokens_out")
+_COUNTED = {"prefill": _COUNTS[:2], "decode": _COUNTS[2:], "generate": _COUNTS, _AS_IT_RAN: _COUNTS, _ALONE: _COUNTS}
 
 
 def comparison_rows(comparison: Comparison, recommendation: Recommendation) -> list[Row]:
@@ -44,6 +56,7 @@ def comparison_rows(comparison: Comparison, recommendation: Recommendation) -> l
                 "tokens_out": figures.tokens_out,
                 "p50_seconds": None if latency is None else latency.p50,
                 "p95_seconds": None if latency is None else latency.p95,
+                "disturbed": "*" if latency is not None and latency.disturbed else "",
                 "failures": failures_text(figures.failures),
                 "answers": figures.answers,
                 "state": f"{figures.state}: {figures.reason}" if figures.reason else figures.state,
@@ -74,9 +87,7 @@ def _range(energy: Energy | None) -> str | None:
     return None if energy is None else f"{significant(energy.low)}–{significant(energy.high)}"
 
 
-def answer_rows(
-    run: str, configuration: str, *, show: Show = "all", store: Store | None = None
-) -> list[Row]:
+def answer_rows(run: str, configuration: str, *, show: Show = "all", store: Store | None = None) -> list[Row]:
     """A configuration's answers in the order of their questions, without prompts and passages.
 
     ``wrong`` keeps those whose deciding score is below 0.5, ``failures`` those that failed.
@@ -120,27 +131,26 @@ def ledger_rows(answer: Answer, environment: Mapping[str, Any]) -> list[Row]:
     stages = answer.ledger.stages
     found = [_ledger_row(cost.stage, cost.reading, coefficients) for cost in stages]
     if any(cost.standalone is not None for cost in stages):
-        found.append(_ledger_row("as it ran", spent(answer.ledger), coefficients))
+        found.append(_ledger_row(_AS_IT_RAN, spent(answer.ledger), coefficients))
     if stages:
-        found.append(_ledger_row("whole answer, alone", standalone(answer.ledger), coefficients))
+        found.append(_ledger_row(_ALONE, standalone(answer.ledger), coefficients))
     return found
 
 
 def _ledger_row(stage: str, reading: Reading, coefficients: Coefficients) -> Row:
     energy = price(reading, coefficients)
     counts = {"tokens_in": reading.tokens_in, "tokens_cached": reading.tokens_cached, "tokens_out": reading.tokens_out}
-    of_a_model = any(count is not None for count in counts.values())
+    expected = _COUNTED.get(stage, ())
     return {
         "stage": stage,
         "seconds": reading.seconds,
         "cpu_seconds": reading.cpu_seconds,
-        **{name: _count(count) if of_a_model else "" for name, count in counts.items()},
+        **{
+            name: f"{count:,}" if count is not None else NOT_MEASURED if name in expected else ""
+            for name, count in counts.items()
+        },
         "joules_low": None if energy is None else energy.low,
         "joules": None if energy is None else energy.central,
         "joules_high": None if energy is None else energy.high,
         "energy_source": NOT_MEASURED if energy is None else energy.source.replace("_", " "),
     }
-
-
-def _count(count: int | None) -> str:
-    return NOT_MEASURED if count is None else f"{count:,}"

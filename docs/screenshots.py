@@ -1,0 +1,73 @@
+"""Take the README's pictures of the app, from the newest run in the store: docs/images/{run,compare,answers}.png."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.parse import urlencode
+from urllib.request import urlopen
+
+from playwright.sync_api import ViewportSize, sync_playwright
+
+import workbench
+
+IMAGES = Path(__file__).parent / "images"
+SIZE: ViewportSize = {"width": 1280, "height": 800}
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+SETTLED = 2500  # milliseconds until tables and charts have drawn themselves
+
+
+def main() -> None:
+    """Serve the app, open each page on the newest run, take its picture."""
+    runs = [overview for overview in workbench.runs() if overview.answers]
+    browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    if not runs or browser is None:
+        sys.exit(
+            "there is no run with answers yet; start with: make demo" if browser else "Chromium is not on this machine"
+        )
+    run = runs[0].record.name
+    chosen = workbench.recommend(run).chosen
+    addresses = {
+        "run": {"run": run},
+        "compare": {"run": run},
+        "answers": {"run": run, **({"configuration": chosen.id} if chosen else {})},
+    }
+    IMAGES.mkdir(exist_ok=True)
+    with socket.socket() as trial:
+        trial.bind(("localhost", 0))
+        port = trial.getsockname()[1]
+    server = subprocess.Popen([sys.executable, "-m", "workbench", "app", "--no-browser", "--port", str(port)])
+    try:
+        wait_for(f"http://localhost:{port}/_stcore/health", server)
+        with sync_playwright() as playwright:
+            page = playwright.chromium.launch(executable_path=browser, args=ARGUMENTS).new_page(viewport=SIZE)
+            for name, address in addresses.items():
+                page.goto(f"http://localhost:{port}/{name}?{urlencode(address)}")
+                page.get_by_role("heading", name=name.title(), level=1).wait_for()
+                page.wait_for_timeout(SETTLED)
+                page.screenshot(path=IMAGES / f"{name}.png")
+                print(f"docs/images/{name}.png: run {run}")
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait()
+
+
+def wait_for(address: str, server: subprocess.Popen[bytes], seconds: float = 60.0) -> None:
+    """Until the server answers."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            urlopen(address, timeout=5).close()  # noqa: S310 - our own http address
+            return
+        except OSError:
+            time.sleep(0.2)
+    sys.exit("the app did not start; see the messages above")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+"""The app in a real browser: from starting a run to reading its answers; screenshots go to the test's folder."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.error import URLError
+from urllib.parse import quote
+from urllib.request import urlopen
+
+import pytest
+import yaml
+
+import workbench
+from tests.conftest import ROOT
+from tests.stores import SETUPS, filled_store
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+if importlib.util.find_spec("playwright") is not None:
+    from playwright.sync_api import Dialog, Page, Request, expect, sync_playwright
+
+EXPERIMENT = {
+    "corpus": "python-reference",
+    "evalset": "python-reference",
+    "questions": {"limit": 24},
+    "metrics": ["token_f1", "contains", "recall@5"],
+    "goal": {"metric": "token_f1", "margin": 0.05},
+    "space": {
+        "model": ["none", {"name": "scripted", "seconds": 0.05}],
+        "retriever": ["none", "bm25"],
+        "passages": [1, 3],
+    },
+}
+TOTAL = 4 * 24
+INJECTION = (
+    '<img src="http://evil.example/1.png" onerror="alert(1)"> ![x](http://evil.example/2.png) '
+    "[y](http://evil.example/) www.evil.example"
+)
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+PATIENCE = 60_000  # milliseconds; a busy machine is no failure
+
+
+@pytest.fixture
+def app(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of an app over a store of the test's own, with one slow experiment to run."""
+    folder = own_folder / "evals" / "slow"
+    folder.mkdir(parents=True)
+    (folder / "experiment.yaml").write_text(yaml.safe_dump(EXPERIMENT), encoding="utf-8")
+    monkeypatch.setenv("WORKBENCH_STORE", str(own_folder / "runs.db"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    with socket.socket() as trial:
+        trial.bind(("localhost", 0))
+        port = trial.getsockname()[1]
+    code = f"import sys; from workbench.app_server import serve; sys.exit(serve({port}, open_browser=False))"
+    server = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while not _answers(f"http://localhost:{port}/_stcore/health"):
+            assert time.monotonic() < deadline
+            assert server.poll() is None
+            time.sleep(0.2)
+        yield f"http://localhost:{port}"
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait(timeout=30)
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urlopen(address, timeout=5) as reply:  # noqa: S310 - our own http address
+            return bool(reply.status == 200)
+    except (URLError, OSError):
+        return False
+
+
+@pytest.fixture
+def page(chromium: Path) -> Iterator[Page]:
+    """A page that fails the test when it asks for anything outside this machine or opens a dialog."""
+    seen: list[str] = []
+
+    def watch(request: Request) -> None:
+        if not re.match(r"(https?|wss?)://localhost[:/]|data:|blob:|about:", request.url):
+            seen.append(request.url)
+
+    def dismiss(dialog: Dialog) -> None:
+        seen.append(dialog.message)
+        dialog.dismiss()
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(chromium), args=ARGUMENTS)
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.set_default_timeout(PATIENCE)
+        expect.set_options(timeout=PATIENCE)
+        page.on("request", watch)
+        page.on("dialog", dismiss)
+        yield page
+        browser.close()
+    assert seen == []
+
+
+@pytest.fixture
+def shot(page: Page, own_folder: Path) -> Callable[[str], None]:
+    """Keep a picture of the page under a name."""
+
+    def keep(name: str) -> None:
+        page.screenshot(path=own_folder / "pictures" / f"{name}.png")
+
+    return keep
+
+
+def heading(page: Page, text: str) -> None:
+    expect(page.get_by_role("heading", name=text, exact=True, level=1)).to_be_visible()
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+
+
+def test_the_whole_story(app: str, page: Page, shot: Callable[[str], None]) -> None:
+    page.goto(app)
+    heading(page, "Run")
+    page.get_by_role("link", name="Compare").click()
+    expect(page.get_by_text("There is no run yet")).to_be_visible()
+    shot("empty")
+    page.get_by_role("link", name="Start a run").click()
+    heading(page, "Run")
+
+    page.goto(f"{app}/run?experiment=slow")
+    page.get_by_role("textbox", name="Name of the run").fill("story")
+    page.get_by_role("textbox", name="Name of the run").press("Tab")
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.get_by_text(f"of {TOTAL} answers")).to_be_visible()
+    shot("running")
+    page.reload()
+    expect(page).to_have_url(re.compile(r"run=story"))
+    expect(page.get_by_text(f"of {TOTAL} answers")).to_be_visible()
+    expect(page.get_by_text(f"{TOTAL} of {TOTAL} answers")).to_be_visible()
+    expect(page.get_by_text("finished", exact=True).first).to_be_visible()
+    expect(page.get_by_role("button", name="Stop", exact=True)).to_have_count(0)
+    shot("finished")
+
+    expect(page.get_by_role("link", name="Compare its setups")).to_have_count(
+        1
+    )  # while a page changes, both may be there
+    page.get_by_role("link", name="Compare its setups").click()
+    heading(page, "Compare")
+    expect(page).to_have_url(re.compile(r"/compare\?run=story"))
+    first = workbench.sentences(workbench.recommend("story"))[0]
+    expect(page.get_by_text(first)).to_be_visible()
+    expect(page.get_by_test_id("stVegaLiteChart").locator("canvas, svg").first).to_be_visible()
+    page.get_by_role("radio", name="tokens").or_(page.get_by_role("button", name="tokens")).first.click()
+    expect(page).to_have_url(re.compile(r"cost=tokens"))
+    shot("compare")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="html").click()
+    assert "<svg" in Path(download.value.path()).read_text(encoding="utf-8")
+
+    page.get_by_role("link", name="Answers", exact=True).click()
+    heading(page, "Answers")
+    [(question, scored), *_] = workbench.answers(
+        "story", configuration=workbench.watch("story").trials[0].configuration.id
+    )
+    expect(page.get_by_text(question.question, exact=True)).to_be_visible()
+    expect(page.get_by_text(scored.answer.passages[0].chunk.text[:40]).first).to_be_visible()
+    shot("answers")
+
+
+def test_a_run_is_stopped_and_continued_from_the_page(app: str, page: Page) -> None:
+    page.goto(f"{app}/run?experiment=slow")
+    page.get_by_role("button", name="Start", exact=True).click()
+    page.get_by_role("button", name="Stop", exact=True).click()
+    expect(page.get_by_text("asked to stop")).to_be_visible()
+    page.get_by_role("button", name="Continue", exact=True).click()
+    expect(page.get_by_text(f"{TOTAL} of {TOTAL} answers")).to_be_visible()
+
+
+@pytest.mark.parametrize("name", ["compare", "answers", "run"])
+def test_the_first_thing_opened_may_be_a_link(name: str, app: str, page: Page) -> None:
+    filled_store(Path(os.environ["WORKBENCH_STORE"])).close()
+    page.goto(f"{app}/{name}?run=demo")
+    heading(page, name.title())
+    expect(page.get_by_test_id("stTopNavLink")).to_have_text(["Run", "Compare", "Answers"])
+    page.set_viewport_size({"width": 820, "height": 1180})
+    heading(page, name.title())
+
+
+def test_hostile_texts_are_inert(app: str, page: Page) -> None:
+    name = f"run {INJECTION}"
+    filled_store(
+        Path(os.environ["WORKBENCH_STORE"]), name=name, injection=INJECTION, setups=SETUPS[:4], questions=4
+    ).close()
+    configuration = workbench.watch(name).trials[-1].configuration.id
+    for path in ("run", "compare", "answers"):
+        page.goto(f"{app}/{path}?run={quote(name)}&configuration={configuration}")
+        heading(page, path.title())
+        expect(page.get_by_test_id("stStatusWidget")).to_have_count(0)
+        main = page.get_by_test_id("stMain")
+        assert main.locator("img, script, iframe").count() == 0
+        assert not [
+            link for link in main.locator("a").all() if "evil" in (link.get_attribute("href") or "").partition("?")[0]
+        ]
+    expect(page.get_by_text(INJECTION).first).to_be_visible()

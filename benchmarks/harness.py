@@ -177,7 +177,9 @@ def _echo(command: list[str], folder: Path, prompts: int) -> tuple[str, dict[str
     flags = ["--config", "promptfooconfig.json", "-j", "8", "--output", "echo.json", "--no-cache", "--no-table"]
     version = subprocess.run([*command, "--version"], env=environment, check=True, capture_output=True, text=True)
     started = time.perf_counter()
-    subprocess.run([*command, "eval", *flags, "--no-progress-bar"], cwd=folder, env=environment, check=True, capture_output=True)
+    subprocess.run(
+        [*command, "eval", *flags, "--no-progress-bar"], cwd=folder, env=environment, check=True, capture_output=True
+    )
     seconds = time.perf_counter() - started
     stats = json.loads((folder / "echo.json").read_text(encoding="utf-8"))["results"]["stats"]
     if stats["successes"] != prompts * len(questions):

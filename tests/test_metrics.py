@@ -73,7 +73,15 @@ def test_nothing_in_common_scores_0(name):
 @pytest.mark.parametrize("name", JUDGING)
 def test_declining_is_right_exactly_where_nothing_answers(name):
     unanswerable = asked(evidence=None, answerable=False)
-    for text in ("", "Unknown", "unknown.", "No answer", "The passages do not say.", "I don't know", "Not stated in the passages"):
+    for text in (
+        "",
+        "Unknown",
+        "unknown.",
+        "No answer",
+        "The passages do not say.",
+        "I don't know",
+        "Not stated in the passages",
+    ):
         assert value(name, unanswerable, said(text)) == 1
         assert value(name, asked("Ada"), said(text)) == 0
     for text in ("Ada", "None of the cars", "unknown soldier", "I do not know Ada", "It is not stated"):
@@ -174,7 +182,11 @@ def test_rankings_by_hand():
     assert value("ndcg@10", question, answer) == pytest.approx((1 / log2(3) + 1 / log2(5)) / (1 + 1 / log2(3)))
 
 
-@given(retrieved=st.permutations("abcde").map(tuple), gold=st.sets(st.sampled_from("abcde"), min_size=1), k=st.integers(1, 6))
+@given(
+    retrieved=st.permutations("abcde").map(tuple),
+    gold=st.sets(st.sampled_from("abcde"), min_size=1),
+    k=st.integers(1, 6),
+)
 def test_rankings_agree_with_brute_force(retrieved, gold, k):
     def gain(ranking: tuple[str, ...]) -> float:
         return sum((document in gold) / log2(rank + 2) for rank, document in enumerate(ranking[:k]))

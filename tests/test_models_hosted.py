@@ -119,7 +119,9 @@ def test_a_providers_failures_are_told_apart(provider, reply, kind, code, retry_
 
 def test_a_provider_that_cannot_be_built_says_what_is_missing(provider, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY")
-    with pytest.raises(MachineError, match=r"openai:fake cannot be used: .*; set the provider's key in the environment"):
+    with pytest.raises(
+        MachineError, match=r"openai:fake cannot be used: .*; set the provider's key in the environment"
+    ):
         registry.build("models", "openai:fake")
     with pytest.raises(MachineError, match="nosuch:thing"):
         registry.build("models", "nosuch:thing")

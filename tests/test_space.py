@@ -37,8 +37,16 @@ CLOSED = {"model": ["scripted"], "retriever": ["none"]}
 @pytest.mark.parametrize(
     ("axes", "left", "reason"),
     [
-        (CLOSED | {"top_k": [1, 40], "top_p": [0.5, 1]}, 1, "at temperature 0, or top_k 1, the other samplers do not matter"),
-        (CLOSED | {"temperature": [0, 1.5], "top_k": [1]}, 1, "at temperature 0, or top_k 1, the other samplers do not matter"),
+        (
+            CLOSED | {"top_k": [1, 40], "top_p": [0.5, 1]},
+            1,
+            "at temperature 0, or top_k 1, the other samplers do not matter",
+        ),
+        (
+            CLOSED | {"temperature": [0, 1.5], "top_k": [1]},
+            1,
+            "at temperature 0, or top_k 1, the other samplers do not matter",
+        ),
         (CLOSED | {"passages": [1, 3], "chunk_tokens": [8, 9]}, 1, "closed book, retrieval settings do not matter"),
         (CLOSED | {"repeat_penalty": [1, 1.2]}, 1, "scripted does not accept repeat_penalty"),
         (CLOSED | {"temperature": [0, 0.0, 0]}, 1, "the same values twice"),
@@ -47,8 +55,16 @@ CLOSED = {"model": ["scripted"], "retriever": ["none"]}
             1,
             "without a model, prompt, decoding and context settings do not matter",
         ),
-        ({"embedder": ["a:b", "c:d"], "index": ["Flat", "HNSW8"]}, 1, "bm25 embeds nothing, so embedder and index do not matter"),
-        ({"chunker": ["document"], "chunk_tokens": [8, 9]}, 1, "whole documents are not cut, so chunk sizes do not matter"),
+        (
+            {"embedder": ["a:b", "c:d"], "index": ["Flat", "HNSW8"]},
+            1,
+            "bm25 embeds nothing, so embedder and index do not matter",
+        ),
+        (
+            {"chunker": ["document"], "chunk_tokens": [8, 9]},
+            1,
+            "whole documents are not cut, so chunk sizes do not matter",
+        ),
         ({"retriever": ["bm25", {"name": "bm25"}]}, 1, "the same values twice"),
     ],
 )
@@ -138,7 +154,9 @@ def test_models_that_cannot_be_described_are_refused(model):
 # -------------------------------------------------------------------------------------------------------------- laws
 
 AXES = {
-    "model": st.lists(st.sampled_from(["none", "scripted", {"name": "scripted", "style": "text"}]), min_size=1, max_size=2),
+    "model": st.lists(
+        st.sampled_from(["none", "scripted", {"name": "scripted", "style": "text"}]), min_size=1, max_size=2
+    ),
     "retriever": st.lists(st.sampled_from(["none", "bm25"]), min_size=1, max_size=2),
     "prompt": st.lists(st.sampled_from(["terse", "cite"]), min_size=1, max_size=2),
     "temperature": st.lists(st.sampled_from([0, 0.7]), min_size=1, max_size=2),

@@ -55,7 +55,10 @@ BAD = [
         {"space": {"retriever": ["none", {"name": "hybrid", "wieght": 1}]}},
         "space.retriever[1]: hybrid has no parameter 'wieght'; its parameters: weight, ",
     ),
-    ({"space": {"retriever": {"name": "hybrid", "weight": "a lot"}}}, "space.retriever[0]: hybrid: weight is 'a lot'; "),
+    (
+        {"space": {"retriever": {"name": "hybrid", "weight": "a lot"}}},
+        "space.retriever[0]: hybrid: weight is 'a lot'; ",
+    ),
     ({"space": {"retriever": ["bm52"]}}, "space.retriever[0]: unknown retriever 'bm52'; available: none, bm25"),
     ({"space": {"embedder": ["minilm"]}}, "space.embedder[0]: unknown embedder 'minilm'; available: embedded"),
     ({"space": {"chunker": ["pages"]}}, "space.chunker[0]: unknown chunker 'pages'; available: document, tokens"),
@@ -75,11 +78,17 @@ BAD = [
     ({"goal": {"limits": {"p99_seconds": 1}}}, "goal.limits.p99_seconds is 'p99_seconds'; expected 'p50_seconds' or"),
     ({"goal": {"limits": {"p95_seconds": 0}}}, "goal.limits.p95_seconds is 0; expected greater than 0"),
     ({"strategy": "race"}, "strategy: unknown strategy 'race'; available: grid"),
-    ({"strategy": {"name": "grid", "rounds": 3}}, "strategy: grid has no parameter 'rounds'; its parameters: round_questions"),
+    (
+        {"strategy": {"name": "grid", "rounds": 3}},
+        "strategy: grid has no parameter 'rounds'; its parameters: round_questions",
+    ),
     ({"budget": {"minutes": True}}, "budget.minutes is True; expected a number"),
     ({"budget": {"minutes": float("inf")}}, "budget.minutes is inf; expected a finite number"),
     ({"budget": {"tokens": 1.5}}, "budget.tokens is 1.5; expected a valid integer"),
-    ({"budget": {"dollars": 3}}, "budget.dollars is not a known key; expected one of minutes, watt_hours, tokens, calls"),
+    (
+        {"budget": {"dollars": 3}},
+        "budget.dollars is not a known key; expected one of minutes, watt_hours, tokens, calls",
+    ),
     ({"questions": {"limit": 0}}, "questions.limit is 0; expected greater than or equal to 1"),
     ({"repeats": 0}, "repeats is 0; expected greater than or equal to 1"),
     ({"retries": "three"}, "retries is 'three'; expected a valid integer"),
@@ -100,7 +109,12 @@ def test_a_bad_value_is_named_with_its_key_the_value_and_what_is_allowed(change,
 
 
 def test_everything_wrong_is_said_at_once_and_names_the_file():
-    space = {key: value for change, _ in BAD if isinstance(change.get("space"), dict) for key, value in change["space"].items()}
+    space = {
+        key: value
+        for change, _ in BAD
+        if isinstance(change.get("space"), dict)
+        for key, value in change["space"].items()
+    }
     others = {key: value for change, _ in BAD for key, value in change.items() if key != "space"}
     found = problems_of(yaml.safe_dump({**MINIMAL, **others, "space": space}))
     assert len(found) >= len(space) + len(others)
@@ -121,7 +135,10 @@ def test_everything_wrong_is_said_at_once_and_names_the_file():
         ("corpus: [a", "mine.yaml:1: not valid YAML: "),
         ("corpus: a\n\tevalset: b", "mine.yaml:2: not valid YAML: "),
         ("corpus: *nobody", "mine.yaml:1: not valid YAML: found undefined alias 'nobody'"),
-        ("corpus: !!python/object/apply:os.getcwd []", "mine.yaml:1: not valid YAML: could not determine a constructor"),
+        (
+            "corpus: !!python/object/apply:os.getcwd []",
+            "mine.yaml:1: not valid YAML: could not determine a constructor",
+        ),
         ("? [a]\n: b", "mine.yaml: not valid YAML: unhashable"),
         ("corpus: 2024-99-99", "mine.yaml: not valid YAML: month must be in 1..12"),
         ("seed: " + "9" * 5000, "mine.yaml: not valid YAML: Exceeds the limit"),
@@ -146,7 +163,9 @@ def test_a_bomb_of_aliases_is_refused_at_once_and_in_few_words(key):
     assert max(map(len, found)) < 1000
 
 
-@pytest.mark.parametrize("text", ["corpus: &c [*c]", "space: &s {model: [*s]}", "&m {space: *m}", "space: {stop: &t [*t]}"])
+@pytest.mark.parametrize(
+    "text", ["corpus: &c [*c]", "space: &s {model: [*s]}", "&m {space: *m}", "space: {stop: &t [*t]}"]
+)
 def test_a_value_inside_itself_is_refused(text):
     assert problems_of(text)
 
@@ -163,19 +182,28 @@ def test_a_missing_file_is_refused_with_the_names_there_are():
 
 def test_defaults_are_those_of_the_configuration():
     read = read_experiment(MINIMAL)
-    assert {axis: getattr(read.space, axis) for axis in DEFAULT_AXES} == {axis: [value] for axis, value in DEFAULT_AXES.items()}
+    assert {axis: getattr(read.space, axis) for axis in DEFAULT_AXES} == {
+        axis: [value] for axis, value in DEFAULT_AXES.items()
+    }
     assert set(Space.model_fields) == set(DEFAULT_AXES)
     assert read.metrics == ["token_f1", "exact_match", "contains", "recall@5", "ndcg@10"]
 
 
 def test_single_values_stand_for_lists_and_choices_for_their_names():
-    read = read_experiment({**MINIMAL, "space": {"model": "scripted", "temperature": 0.5, "retriever": {"name": "bm25"}}})
+    read = read_experiment(
+        {**MINIMAL, "space": {"model": "scripted", "temperature": 0.5, "retriever": {"name": "bm25"}}}
+    )
     assert (read.space.model, read.space.temperature, read.space.retriever) == (["scripted"], [0.5], ["bm25"])
 
 
 def test_the_deciding_metric_is_always_measured():
-    assert read_experiment({**MINIMAL, "metrics": ["contains"], "goal": {"metric": "recall@3"}}).metrics == ["recall@3", "contains"]
-    assert read_experiment({**MINIMAL, "metrics": ["contains", "contains"], "goal": {"metric": "contains"}}).metrics == ["contains"]
+    assert read_experiment({**MINIMAL, "metrics": ["contains"], "goal": {"metric": "recall@3"}}).metrics == [
+        "recall@3",
+        "contains",
+    ]
+    assert read_experiment(
+        {**MINIMAL, "metrics": ["contains", "contains"], "goal": {"metric": "contains"}}
+    ).metrics == ["contains"]
 
 
 def test_paths_are_looked_up_beside_the_file_and_names_come_from_it():
@@ -192,7 +220,9 @@ def test_paths_are_looked_up_beside_the_file_and_names_come_from_it():
     assert find_experiment("small") == folder / "small.yaml"
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "evals").glob("*/*.yaml") if path.name != "evalset.yaml"))
+@pytest.mark.parametrize(
+    "name", sorted(path.name for path in (ROOT / "evals").glob("*/*.yaml") if path.name != "evalset.yaml")
+)
 def test_shipped_experiments_are_valid(name):
     [path] = (ROOT / "evals").glob(f"*/{name}")
     assert read_experiment(path).space.model
@@ -215,7 +245,10 @@ SCALARS = st.one_of(
 )  # fmt: skip
 VALUES = st.recursive(
     SCALARS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS | st.sampled_from(["name", "metric"]) | SCALARS, inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(KEYS | st.sampled_from(["name", "metric"]) | SCALARS, inner, max_size=4)
+    ),
     max_leaves=12,
 )
 
@@ -228,7 +261,11 @@ def test_no_mapping_raises_anything_but_our_own_errors(content):
         assert str(error).strip()
 
 
-@given(changes=st.lists(st.tuples(st.integers(0, 400), st.sampled_from(list("{}[]:,&*!|>'\"%@`#-? \n\t~0aß\0"))), max_size=6))
+@given(
+    changes=st.lists(
+        st.tuples(st.integers(0, 400), st.sampled_from(list("{}[]:,&*!|>'\"%@`#-? \n\t~0aß\0"))), max_size=6
+    )
+)
 def test_no_damaged_file_raises_anything_but_our_own_errors(changes):
     text = list(yaml.safe_dump(experiment()))
     for position, character in changes:

@@ -97,6 +97,7 @@ def test_deleting_a_run_leaves_nothing_of_it(store: Store, run: RunRecord) -> No
         ("elsewhere|process 1|0.00", LEASE_SECONDS / 2, "running"),
         ("elsewhere|process 1|0.00", LEASE_SECONDS * 2, "interrupted"),
     ],
+    ids=["here", "number-reused", "gone", "elsewhere-beating", "elsewhere-silent"],
 )
 def test_a_lease_holds_as_long_as_its_process_or_its_heartbeat(store: Store, run: RunRecord, owner: str, age: float, state: str) -> None:
     with store.writing() as connection:

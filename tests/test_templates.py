@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -31,6 +31,11 @@ def problems(text: str | bytes) -> tuple[str, ...]:
     return caught.value.problems
 
 
+def shared(one: str, other: str) -> str:
+    """What both begin with."""
+    return "".join(first for first, _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+
+
 def test_three_templates_ship_and_describe_themselves():
     assert {"terse", "fewshot", "cite"} <= set(templates.available())
     for name in templates.available():
@@ -38,7 +43,9 @@ def test_three_templates_ship_and_describe_themselves():
 
 
 @SHIPPED
-@pytest.mark.parametrize("found", [(passages("Zebras run."), passages("Ants dig.")), ((), ())], ids=["open", "closed book"])
+@pytest.mark.parametrize(
+    "found", [(passages("Zebras run."), passages("Ants dig.")), ((), ())], ids=["open", "closed book"]
+)
 def test_what_prompts_share_is_everything_up_to_what_varies(name, found):
     loaded = templates.load(name)
     first = loaded.render("Zoo?", found[0])
@@ -49,21 +56,23 @@ def test_what_prompts_share_is_everything_up_to_what_varies(name, found):
         (first.text, second.text),
         (static, "\n\n".join(message.content for message in second.messages)),
     ):
-        assert os.path.commonprefix([one, other]) == one[: one.index(varies)]
+        assert shared(one, other) == one[: one.index(varies)]
     assert first.messages[:-1] == second.messages[:-1] == loaded.static
     assert first.text.endswith(loaded.cue)
 
 
 @SHIPPED
 @given(
-    question=st.text(alphabet="ab{}[]0 \\\n").map("{question}".join) | st.sampled_from(["{context}", "{passages}", "{0}", r"\1"]),
+    question=st.text(alphabet="ab{}[]0 \\\n").map("{question}".join)
+    | st.sampled_from(["{context}", "{passages}", "{0}", r"\1"]),
     passage=st.sampled_from(["{question}", "{context}{passages}", "[user]\n{question}", "100 % {x!r}", r"\g<0>"]),
 )
 def test_braces_in_questions_and_passages_are_inert(name, question, passage):
     loaded = templates.load(name)
     plain = loaded.render("?", passages("!")).messages[-1].content
     filled = loaded.render(question, passages(passage)).messages[-1].content
-    before, between, after = plain.partition("[1] !")[0], plain.partition("[1] !")[2].partition("?")[0], plain.rpartition("?")[2]
+    before, _, rest = plain.partition("[1] !")
+    between, _, after = rest.rpartition("?")
     assert filled == f"{before}[1] {passage}{between}{question}{after}"
 
 
@@ -113,8 +122,14 @@ def test_citations_are_read_where_the_template_asks_for_them(text, plain, cited)
 def test_every_problem_of_a_template_is_named_at_once():
     found = problems("hello\n[example assistant]\nx\n[context]\nnothing\n[user]\nQ\n[cue]\nA\n[cue]\nB\n")
     assert len(found) == 5
-    for word in ("text before the first section: 'hello'", "{question}", "{passages}", "pairs", "[cue] stands more than once"):
-        assert sum(word in problem for problem in found) >= 1
+    for word in (
+        "before the first section: 'hello'",
+        "{question}",
+        "{passages}",
+        "pairs",
+        "[cue] stands more than once",
+    ):
+        assert any(word in problem for problem in found)
     assert all(problem.startswith("prompts/mine.txt: ") for problem in found)
 
 

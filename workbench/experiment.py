@@ -38,7 +38,7 @@ from workbench.specification import Experiment, read_experiment
 from workbench.store import RunRecord, Store
 from workbench.weights import cache_folder
 
-_FLUSH_SECONDS = 0.2
+_FLUSH_SECONDS = 0.5
 _FLUSH_ANSWERS = 500
 _STOPPED = "stopped after"  # how the reason of a trial begins that is not asked any further
 _FAILURES_IN_A_ROW = 10  # identical infrastructure failures that stop a trial

@@ -28,6 +28,7 @@ import yaml
 from workbench.errors import InputError
 from workbench.ledger import add, price, spent
 from workbench.records import DEFAULT_AXES, Coefficients, Configuration, Energy, Reading, digest, plugin_label
+from workbench.schema import ANSWERS
 from workbench.specification import Experiment, find_experiment, read_experiment
 from workbench.store import RunRecord, Store, default_url
 
@@ -40,8 +41,6 @@ _CONTROL_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 _LOG_BYTES = 8192
 _LOG_LINES = 15
 _LONGEST_NAME = 200
-
-_answers = sa.table("answers", *map(sa.column, ("run_id", "configuration", "failure_kind")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,11 +300,11 @@ def _state(record: RunRecord, launch: _Launch | None) -> WatchedState:
 
 def _trials(store: Store, record: RunRecord) -> Iterator[TrialProgress]:
     columns = (
-        _answers.c.configuration,
+        ANSWERS.c.configuration,
         sa.func.count().label("answers"),
-        sa.func.count(_answers.c.failure_kind).label("failures"),
+        sa.func.count(ANSWERS.c.failure_kind).label("failures"),
     )
-    query = sa.select(*columns).where(_answers.c.run_id == record.id).group_by(_answers.c.configuration)
+    query = sa.select(*columns).where(ANSWERS.c.run_id == record.id).group_by(ANSWERS.c.configuration)
     with store.reading() as connection:
         counted = {row.configuration: row for row in connection.execute(query)}
     questions = len(store.questions(record.id))

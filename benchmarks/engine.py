@@ -18,22 +18,22 @@ import argparse
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import workbench  # noqa: F401 - before any OpenMP library: it sets how their threads wait
-from workbench.contracts import Meter
 from workbench.executors.local import Local
+from workbench.ledger import spent
 from workbench.library import load_corpus, load_evalset
 from workbench.meters.cpu_time import CpuTime
 from workbench.models import embedded
 from workbench.pipeline import Pipeline, Task
-from workbench.records import Answer, Configuration, Corpus, Prompt, Question
+from workbench.records import Corpus, Prompt, Question
 from workbench.space import point_configuration
 from workbench.specification import Space
 from workbench.weights import require
@@ -43,7 +43,7 @@ _SAMPLING = {"temperature": 0, "repeat_penalty": 1.0, "min_p": 0.0, "cache_promp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
+class Side:
     """What one side did with one block of questions."""
 
     seconds: float
@@ -52,9 +52,9 @@ class Block:
     tokens_out: int
 
     @property
-    def rates(self) -> tuple[float, float]:
-        """Output tokens per second and all tokens per second."""
-        return self.tokens_out / self.seconds, (self.tokens_in + self.tokens_out) / self.seconds
+    def tokens(self) -> int:
+        """Tokens read and written, those of the prefix cache included."""
+        return self.tokens_in + self.tokens_out
 
 
 def main() -> None:
@@ -78,43 +78,83 @@ def _options() -> argparse.Namespace:
 
 def _measure(corpus: Corpus, questions: Sequence[Question], concurrency: int, options: argparse.Namespace) -> float:
     """The worse of the two median ratios at one concurrency."""
-    space = Space.model_validate(
-        {
-            "model": f"embedded:{options.model}",
-            "prompt": "fewshot",
-            "retriever": "bm25",
-            "passages": 2,
-            "max_tokens": options.max_tokens,
-            "concurrency": concurrency,
-        }
-    )
-    configuration = point_configuration(space)
-    blocks = [questions[start : start + options.questions] for start in range(0, len(questions), options.questions)]
-    warm_up, *blocks = blocks[: options.blocks + 1]
-    prompts = _prompts(corpus, configuration, questions)
-    pipeline = _pipeline(corpus, configuration)
-    direct = embedded._start(str(require(options.model, "generator")), "", _CONTEXT_TOKENS, concurrency, 0)
+    axes = {"model": f"embedded:{options.model}", "prompt": "fewshot", "retriever": "bm25", "passages": 2}
+    limits = {"max_tokens": options.max_tokens, "concurrency": concurrency}
+    space = {axis: [value] for axis, value in (axes | limits).items()}
+    configuration = point_configuration(Space.model_validate(space))
+    size = options.questions
+    blocks = [questions[start : start + size] for start in range(0, (options.blocks + 1) * size, size)]
+    with closing(_pipeline(corpus)) as pipeline:  # not the measured one, whose caches must not know the prompts yet
+        pipeline.prepare(configuration)
+        prompts = {each.id: pipeline.render(configuration, each.question)[0] for block in blocks for each in block}
+    path = str(require(options.model, "generator"))
+    server = embedded._start(path, "unused", _CONTEXT_TOKENS, slots=concurrency, threads=0)
+    with closing(_pipeline(corpus)) as pipeline:
+        pipeline.prepare(configuration)
 
-    def ours(block: Sequence[Question]) -> Block:
-        tasks = [Task(configuration=configuration, question=question) for question in block]
-        return _ours(lambda: list(Local().run(pipeline.answer, tasks, concurrency)))
+        def ours(block: Sequence[Question]) -> Side:
+            tasks = [Task(configuration=configuration, question=question) for question in block]
+            return _ours(pipeline, tasks, concurrency)
 
-    def theirs(block: Sequence[Question]) -> Block:
-        requests = [
-            {"messages": _messages(prompts[question.id]), "max_tokens": options.max_tokens, **_SAMPLING} for question in block
-        ]
-        return _direct(direct.handle_chat_completions, requests, concurrency)
+        def direct(block: Sequence[Question]) -> Side:
+            return _direct(server, [prompts[question.id] for question in block], options.max_tokens, concurrency)
 
-    try:
-        ours(warm_up), theirs(warm_up)
         pairs = []
         for number, block in enumerate(blocks):
-            if number % 2:
-                second = theirs(block)
-                pairs.append((ours(block), second))
-            else:
-                first = ours(block)
-                pairs.append((first, theirs(block)))
-    finally:
-        pipeline.close()
-    return _report(concurrency, pairs)
+            sides = [side(block) for side in ((direct, ours) if number % 2 else (ours, direct))]
+            pairs.append(sides[::-1] if number % 2 else sides)
+    return _report(concurrency, pairs[1:])  # the first warms both up
+
+
+def _pipeline(corpus: Corpus) -> Pipeline:
+    return Pipeline(corpus, meter=CpuTime(), record=lambda work: None, cache=None)
+
+
+def _ours(pipeline: Pipeline, tasks: Sequence[Task], concurrency: int) -> Side:
+    started = time.perf_counter()
+    answers = list(Local().run(pipeline.answer, tasks, concurrency))
+    seconds = time.perf_counter() - started
+    readings = [spent(answer.ledger) for answer in answers]
+    return Side(
+        seconds=seconds,
+        tokens_in=sum(reading.tokens_in or 0 for reading in readings),
+        tokens_cached=sum(reading.tokens_cached or 0 for reading in readings),
+        tokens_out=sum(reading.tokens_out or 0 for reading in readings),
+    )
+
+
+def _direct(server: Any, prompts: Sequence[Prompt], max_tokens: int, concurrency: int) -> Side:
+    requests = [
+        {"messages": [asdict(message) for message in prompt.messages], "max_tokens": max_tokens, **_SAMPLING}
+        for prompt in prompts
+    ]
+    started = time.perf_counter()
+    with ThreadPoolExecutor(concurrency) as pool:
+        replies = list(pool.map(server.handle_chat_completions, requests))
+    return Side(
+        seconds=time.perf_counter() - started,
+        tokens_in=sum(reply["usage"]["prompt_tokens"] for reply in replies),
+        tokens_cached=sum(reply["timings"]["cache_n"] for reply in replies),
+        tokens_out=sum(reply["usage"]["completion_tokens"] for reply in replies),
+    )
+
+
+def _report(concurrency: int, pairs: Sequence[Sequence[Side]]) -> float:
+    print(f"concurrency {concurrency}, {len(pairs)} pairs of blocks")
+    for name, side in zip(("ours", "direct"), zip(*pairs, strict=True), strict=True):
+        seconds, given, cached, made = (sum(getattr(block, field.name) for block in side) for field in fields(Side))
+        print(
+            f"  {name:6} {made / seconds:6.1f} output tokens/s, {(given + made) / seconds:7.1f} tokens/s in all",
+            end="; ",
+        )
+        print(f"{given} in ({cached} cached), {made} out, {seconds:.1f} s")
+    output = statistics.median(
+        ours.tokens_out / ours.seconds * direct.seconds / direct.tokens_out for ours, direct in pairs
+    )
+    total = statistics.median(ours.tokens / ours.seconds * direct.seconds / direct.tokens for ours, direct in pairs)
+    print(f"  ratio {output:.3f} of output tokens/s, {total:.3f} of all tokens/s")
+    return min(output, total)
+
+
+if __name__ == "__main__":
+    main()

@@ -38,32 +38,28 @@ READING = "comparison recommendation charts exports html_report reports views"
 TOP = "__init__ __main__ terminal doctor setup launch app_server"
 RUNNING = {"pipeline", "experiment", "index", *registry.KINDS}
 
-HEAVY = set(
-    [
-        "torch",
-        "transformers",
-        "sentence_transformers",
-        "langchain",
-        "langchain_core",
-        "faiss",
-        "pandas",
-        "altair",
-        "streamlit",
-    ]
-)
-FORBIDDEN = set(
-    [
-        "eval",
-        "exec",
-        "compile",
-        "__import__",
-        "os.system",
-        "os.popen",
-        "torch.load",
-        "yaml.unsafe_load",
-        "yaml.full_load",
-    ]
-)
+HEAVY = {
+    "torch",
+    "transformers",
+    "sentence_transformers",
+    "langchain",
+    "langchain_core",
+    "faiss",
+    "pandas",
+    "altair",
+    "streamlit",
+}
+FORBIDDEN = {
+    "eval",
+    "exec",
+    "compile",
+    "__import__",
+    "os.system",
+    "os.popen",
+    "torch.load",
+    "yaml.unsafe_load",
+    "yaml.full_load",
+}
 
 PUBLIC = [
     "Answer",

@@ -42,7 +42,11 @@ def test_no_cell_of_a_csv_is_a_formula(formula: str) -> None:
     kept = formula.replace("\r", "\n")
     assert cells == [f"'{kept}", f"'{kept}", "plain", "-2.5"]
     hostile = comparison({formula: [1.0], "x": [0.0]}, {formula: 1.0, "x": 2.0})
-    assert all(not value.startswith(("=", "@", "\t", "\r")) for row in rows_of(export(hostile, "csv")) for value in row.values())
+    assert all(
+        not value.startswith(("=", "@", "\t", "\r"))
+        for row in rows_of(export(hostile, "csv"))
+        for value in row.values()
+    )
 
 
 def test_what_was_not_measured_is_never_zero() -> None:
@@ -71,7 +75,8 @@ def test_an_unknown_format_names_those_there_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"), [(0, "0"), (0.00123, "0.0012"), (0.5, "0.500"), (1.234, "1.23"), (12.34, "12.3"), (1234.5, "1234")]
+    ("value", "shown"),
+    [(0, "0"), (0.00123, "0.0012"), (0.5, "0.500"), (1.234, "1.23"), (12.34, "12.3"), (1234.5, "1234")],
 )
 def test_figures_have_three_digits(value: float, shown: str) -> None:
     assert significant(value) == shown

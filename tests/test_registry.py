@@ -80,7 +80,9 @@ def test_names_are_the_files_and_going_without_where_that_is_a_choice(kind):
 def test_listing_and_checking_import_no_plugin():
     code = (
         "import sys; from workbench import registry\n"
-        "for each in registry.plugins(): registry.check(each.kind, each.name); each.name == 'none' or registry.version(each.kind, each.name)\n"
+        "for each in registry.plugins():\n"
+        "    registry.check(each.kind, each.name)\n"
+        "    each.name == 'none' or registry.version(each.kind, each.name)\n"
         "kinds = tuple(f'workbench.{kind}.' for kind in registry.KINDS)\n"
         "print([name for name in sys.modules if name.startswith(kinds)])"
     )
@@ -155,7 +157,7 @@ def test_every_bad_parameter_is_named_at_once():
 
 
 def test_a_name_that_is_needed_is_asked_for():
-    with pytest.raises(InputError, match="embedded: .*missing 1 required positional argument: 'name'"):
+    with pytest.raises(InputError, match=r"embedded: .*missing 1 required positional argument: 'name'"):
         registry.build("models", "embedded")
 
 

@@ -14,7 +14,9 @@ from workbench.setup import Setup, setup_text
 
 @pytest.fixture
 def setup_file() -> Path:
-    workbench.run(experiment(goal={"margin": 1.0, "minimise": "seconds"}, space={"model": ["scripted"], "retriever": ["bm25"]}))
+    workbench.run(
+        experiment(goal={"margin": 1.0, "minimise": "seconds"}, space={"model": ["scripted"], "retriever": ["bm25"]})
+    )
     comparison = workbench.compare()
     Path("setup.yaml").write_text(setup_text(workbench.recommend(comparison), comparison, "tiny"))
     return Path("setup.yaml")
@@ -60,7 +62,9 @@ def test_a_bad_setup_file_says_what_is_wrong(text: str, said: str) -> None:
 
 
 def test_a_bad_value_in_a_setup_is_named(setup_file: Path) -> None:
-    setup_file.write_text(setup_file.read_text().replace("passages: 1", "passages: none").replace("passages: 3", "passages: none"))
+    setup_file.write_text(
+        setup_file.read_text().replace("passages: 1", "passages: none").replace("passages: 3", "passages: none")
+    )
     with pytest.raises(InputError, match="passages"):
         workbench.ask(setup_file, "Why?")
 

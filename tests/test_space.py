@@ -147,7 +147,7 @@ def test_a_space_must_hold_one_point_where_one_is_asked_for():
 
 @pytest.mark.parametrize("model", ["embedded:nope", "nosuchprovider:model"])
 def test_models_that_cannot_be_described_are_refused(model):
-    with pytest.raises((InputError, MachineError), match="nope|nosuchprovider"):
+    with pytest.raises((InputError, MachineError), match=r"nope|nosuchprovider"):
         spread(model=[model])
 
 

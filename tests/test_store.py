@@ -52,7 +52,9 @@ def scored(question: str, text: str = "answer", failure: Failure | None = None) 
         attempts=2,
         failure=failure,
     )
-    return ScoredAnswer(answer=answer, scores=(Score(metric="m", value=0.5), Score(metric="n", value=None, reason="why")))
+    return ScoredAnswer(
+        answer=answer, scores=(Score(metric="m", value=0.5), Score(metric="n", value=None, reason="why"))
+    )
 
 
 def test_an_answer_comes_back_as_it_went_in(store: Store, run: RunRecord) -> None:
@@ -92,14 +94,20 @@ def test_deleting_a_run_leaves_nothing_of_it(store: Store, run: RunRecord) -> No
     ("owner", "age", "state"),
     [
         (f"{socket.gethostname()}|process {os.getpid()}|{psutil.Process().create_time():.2f}", 1e6, "running"),
-        (f"{socket.gethostname()}|process {os.getpid()}|0.00", 0, "interrupted"),  # the number was given to another process
+        (
+            f"{socket.gethostname()}|process {os.getpid()}|0.00",
+            0,
+            "interrupted",
+        ),  # the number was given to another process
         (f"{socket.gethostname()}|process 99999999|0.00", 0, "interrupted"),
         ("elsewhere|process 1|0.00", LEASE_SECONDS / 2, "running"),
         ("elsewhere|process 1|0.00", LEASE_SECONDS * 2, "interrupted"),
     ],
     ids=["here", "number-reused", "gone", "elsewhere-beating", "elsewhere-silent"],
 )
-def test_a_lease_holds_as_long_as_its_process_or_its_heartbeat(store: Store, run: RunRecord, owner: str, age: float, state: str) -> None:
+def test_a_lease_holds_as_long_as_its_process_or_its_heartbeat(
+    store: Store, run: RunRecord, owner: str, age: float, state: str
+) -> None:
     with store.writing() as connection:
         connection.execute(RUNS.update().values(state="running", owner=owner, heartbeat=time.time() - age))
     assert store.get("r").state == state

@@ -117,7 +117,9 @@ def run(
             timeout_seconds=experiment.timeout_seconds,
             retries=experiment.retries,
         )
-        session = _Session(store, record, experiment, found.configurations, questions, metrics, pipeline, progress, stop)
+        session = _Session(
+            store, record, experiment, found.configurations, questions, metrics, pipeline, progress, stop
+        )
         try:
             stopped = session.work_through(strategy, executor)
         finally:
@@ -126,7 +128,9 @@ def run(
             session.book_the_rest()
         store.update(record.id, state="stopped" if stopped else "finished", note=stopped)
     if stopped:
-        raise Stopped(f"run {record.name!r} stopped: {stopped}; {session.done} of {session.total} answers are stored. Run it again to continue")
+        raise Stopped(
+            f"run {record.name!r} stopped: {stopped}; {session.done} of {session.total} answers are stored. Run it again to continue"
+        )
     return Outcome(run=record.name, answers=session.done, total=session.total, points=found)
 
 
@@ -136,7 +140,9 @@ def choose_questions(evalset: EvalSet, experiment: Experiment) -> list[Question]
     chosen = [question for question in evalset.questions if split in ("all", question.split)]
     if not chosen:
         splits = sorted({question.split for question in evalset.questions})
-        raise InputError(f"eval set {evalset.name!r} has no question in split {split!r}; its splits: {', '.join(splits)}, or all")
+        raise InputError(
+            f"eval set {evalset.name!r} has no question in split {split!r}; its splits: {', '.join(splits)}, or all"
+        )
     chosen.sort(key=lambda question: question.id)
     random.Random(experiment.seed).shuffle(chosen)  # noqa: S311 - a reproducible order, not a secret
     return chosen[: experiment.questions.limit]
@@ -160,7 +166,9 @@ def _open(store: Store, name: str, experiment: Experiment, here: dict[str, Any],
         if found.experiment.get(key) != wanted[key]:
             differs.append(f"{key} changed ({as_json(found.experiment.get(key))} → {as_json(wanted[key])})")
     if found.experiment["questions"]["split"] != wanted["questions"]["split"]:
-        differs.append(f"questions.split changed ({found.experiment['questions']['split']} → {wanted['questions']['split']})")
+        differs.append(
+            f"questions.split changed ({found.experiment['questions']['split']} → {wanted['questions']['split']})"
+        )
     if differs:
         raise NotComparable(
             f"run {name!r} cannot be continued: {'; '.join(differs)}. Start over with --fresh, or keep both with --name OTHER"
@@ -212,7 +220,9 @@ class _Session:
         self._calls = self._done = self._matrix.held
         self._failures = Counter({"failed": sum(1 for kind in store.answered(record.id).values() if kind)})
         self._in_a_row: dict[str, tuple[str, int]] = {}
-        self._closed = {trial.configuration.id for trial in store.trials(record.id) if trial.reason.startswith(_STOPPED)}
+        self._closed = {
+            trial.configuration.id for trial in store.trials(record.id) if trial.reason.startswith(_STOPPED)
+        }
 
     @property
     def total(self) -> int:
@@ -233,7 +243,9 @@ class _Session:
             answered = self._matrix.answered()
             for row, configuration in enumerate(self._configurations):
                 answered[row] |= configuration.id in self._closed
-            cells = strategy.propose(self._configurations, answered, self._matrix.scores(), self._matrix.costs(), self._experiment.seed)
+            cells = strategy.propose(
+                self._configurations, answered, self._matrix.scores(), self._matrix.costs(), self._experiment.seed
+            )
             if not cells:
                 break
             for row, block in itertools.groupby(cells, key=lambda cell: cell[0]):
@@ -302,7 +314,10 @@ class _Session:
         if count >= _FAILURES_IN_A_ROW:
             self._closed.add(configuration.id)
             self._store.set_trial(
-                self._run_id, configuration.id, "incomplete", f"{_STOPPED} {count} failures in a row: {failure.code}: {failure.message}"
+                self._run_id,
+                configuration.id,
+                "incomplete",
+                f"{_STOPPED} {count} failures in a row: {failure.code}: {failure.message}",
             )
 
     def flush(self) -> None:
@@ -315,7 +330,9 @@ class _Session:
         self._flushed = time.monotonic()
 
     def _close_trials(self) -> None:
-        infrastructure = Counter(key[0] for key, kind in self._store.answered(self._run_id).items() if kind == "infrastructure")
+        infrastructure = Counter(
+            key[0] for key, kind in self._store.answered(self._run_id).items() if kind == "infrastructure"
+        )
         for configuration in self._configurations:
             if configuration.id in self._closed:
                 continue
@@ -329,7 +346,9 @@ class _Session:
         """Book this process's CPU time that no answer and no one-off work accounts for: loop, scoring, storing."""
         one_offs = self._store.one_offs(self._run_id)[self._one_offs_before :]
         metered = self._metered + sum(work.reading.cpu_seconds or 0.0 for work in one_offs)
-        rest = Reading(seconds=time.monotonic() - self._started, cpu_seconds=max(time.process_time() - self._cpu - metered, 0.0))
+        rest = Reading(
+            seconds=time.monotonic() - self._started, cpu_seconds=max(time.process_time() - self._cpu - metered, 0.0)
+        )
         self._store.add_one_off(self._run_id, OneOff(work=HARNESS, what="loop, scoring, storing", reading=rest))
 
     def _cost(self, answer: Answer) -> float:
@@ -388,7 +407,9 @@ class _Session:
 class _Matrix:
     """What is answered, as configurations × questions, each cell over its repeats."""
 
-    def __init__(self, experiment: Experiment, configurations: Sequence[Configuration], questions: Sequence[Question]) -> None:
+    def __init__(
+        self, experiment: Experiment, configurations: Sequence[Configuration], questions: Sequence[Question]
+    ) -> None:
         self._metric = experiment.goal.metric
         self._repeats = experiment.repeats
         self._configurations = configurations

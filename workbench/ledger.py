@@ -40,7 +40,9 @@ class Recorder:
         self.enter(BASE_STAGE)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         while self._open:
             self.leave()
         _recorder.reset(self._token)
@@ -73,7 +75,7 @@ class Recorder:
         return {stage: add(readings) for stage, readings in self._readings.items() if readings}
 
 
-class stage:  # noqa: N801 - reads as a statement: ``with stage("search"):``
+class stage:
     """Book what happens inside to a stage of the current answer; outside an answer it does nothing."""
 
     __slots__ = ("_name", "_recorder")
@@ -86,7 +88,9 @@ class stage:  # noqa: N801 - reads as a statement: ``with stage("search"):``
         if self._recorder is not None:
             self._recorder.enter(self._name)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._recorder is not None:
             self._recorder.leave()
 
@@ -199,6 +203,10 @@ def standalone_cost(answer: Answer, minimise: str, coefficients: Coefficients) -
     if minimise == "seconds":
         return reading.seconds
     if minimise == "tokens":
-        return None if reading.tokens_in is None or reading.tokens_out is None else float(reading.tokens_in + reading.tokens_out)
+        return (
+            None
+            if reading.tokens_in is None or reading.tokens_out is None
+            else float(reading.tokens_in + reading.tokens_out)
+        )
     energy = price(reading, coefficients)
     return None if energy is None else energy.central

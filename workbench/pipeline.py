@@ -38,7 +38,9 @@ from workbench.records import (
 from workbench.templates import Template
 
 _DEEPEST_BACKOFF = 30.0  # seconds
-_LONGEST_MESSAGE = 600  # characters of a failure's message that are kept; cut after secrets are blanked, never through one
+_LONGEST_MESSAGE = (
+    600  # characters of a failure's message that are kept; cut after secrets are blanked, never through one
+)
 _BUSY_NEIGHBOUR = 0.1 * (os.cpu_count() or 1)  # busy vCPUs: windows with more foreign load are flagged
 _TEXT_STOP = ("\n\n",)  # turns of a text prompt are separated by blank lines; a base model would go on with the next
 
@@ -122,14 +124,22 @@ class Pipeline:
             self._sleep(min(pause, _DEEPEST_BACKOFF))
         return answer
 
-    def render(self, configuration: Configuration, question: str) -> tuple[Prompt | None, tuple[Passage, ...], tuple[str, ...] | None]:
+    def render(
+        self, configuration: Configuration, question: str
+    ) -> tuple[Prompt | None, tuple[Passage, ...], tuple[str, ...] | None]:
         """The prompt of a question, the passages in it, and the ranking of distinct documents found (``None``: closed book)."""
         parts = self._parts[configuration.id]
         found = parts.retriever.search(question) if parts.retriever else ()
-        ranking = tuple(dict.fromkeys(passage.chunk.document_id for passage in found[:DEEPEST])) if parts.retriever else None
+        ranking = (
+            tuple(dict.fromkeys(passage.chunk.document_id for passage in found[:DEEPEST])) if parts.retriever else None
+        )
         if parts.model is None or parts.template is None:
             return None, tuple(found[:1]), ranking
-        kept = pack(found[: configuration["passages"]], configuration["context_tokens"], parts.model.count_tokens) if found else ()
+        kept = (
+            pack(found[: configuration["passages"]], configuration["context_tokens"], parts.model.count_tokens)
+            if found
+            else ()
+        )
         return parts.template.render(question, kept), kept, ranking
 
     # ---------------------------------------------------------------------------------------------------- answers
@@ -218,7 +228,9 @@ class Pipeline:
                 self._record(OneOff(work="load", what=plugin_name(choice), reading=reading))
         return key
 
-    def _warm_up(self, engine: str, model: Model, template: Template, concurrency: int, *, with_passages: bool) -> int | None:
+    def _warm_up(
+        self, engine: str, model: Model, template: Template, concurrency: int, *, with_passages: bool
+    ) -> int | None:
         """Fill every slot's cache with the template's static part, and learn from a second probe how many tokens that is."""
         prefix = f"{template.digest} {with_passages}"
         key = (engine, prefix)
@@ -228,7 +240,12 @@ class Pipeline:
         probe = Decoding(max_tokens=1, temperature=0 if "temperature" in model.accepts else None)
         try:
             with ThreadPoolExecutor(max_workers=concurrency) as pool:
-                list(pool.map(lambda text: model.generate(_probe(template, text, with_passages), probe), map(str, range(concurrency))))
+                list(
+                    pool.map(
+                        lambda text: model.generate(_probe(template, text, with_passages), probe),
+                        map(str, range(concurrency)),
+                    )
+                )
             if key not in self._static_tokens:
                 self._static_tokens[key] = model.generate(_probe(template, "~", with_passages), probe).tokens_cached
         except GenerationError:
@@ -274,7 +291,9 @@ def _books(recorder: Recorder, completion: Completion | None, parts: _Parts) -> 
     costs: list[StageCost] = []
     for name, reading in recorder.stages().items():
         if name == "generate" and completion is not None and parts.model is not None:
-            costs += split_generation(reading, completion, runs_here=parts.model.runs_here, static_tokens=parts.static_tokens)
+            costs += split_generation(
+                reading, completion, runs_here=parts.model.runs_here, static_tokens=parts.static_tokens
+            )
         elif name == "generate" and parts.model is not None and not parts.model.runs_here:
             costs.append(StageCost(stage=name, reading=replace(reading, cpu_seconds=None)))
         elif name == "select":

@@ -77,7 +77,9 @@ class Store:
         if "://" not in given:
             path = Path(given)
             if not create and not path.exists():
-                raise InputError(f"there is no store at {path}; start with: workbench demo, or workbench run EXPERIMENT")
+                raise InputError(
+                    f"there is no store at {path}; start with: workbench demo, or workbench run EXPERIMENT"
+                )
             with explained(given):
                 path.parent.mkdir(parents=True, exist_ok=True)
             given = f"sqlite:///{path}"
@@ -90,7 +92,11 @@ class Store:
 
     @property
     def _shown(self) -> str:
-        return self.url if self.url.startswith("sqlite") else str(sa.make_url(self.url).render_as_string(hide_password=True))
+        return (
+            self.url
+            if self.url.startswith("sqlite")
+            else str(sa.make_url(self.url).render_as_string(hide_password=True))
+        )
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -101,7 +107,11 @@ class Store:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A short transaction: committed when the block ends, undone when it fails."""
-        with explained(self._shown), self.engine.connect().execution_options(write=True) as connection, connection.begin():
+        with (
+            explained(self._shown),
+            self.engine.connect().execution_options(write=True) as connection,
+            connection.begin(),
+        ):
             yield connection
 
     def close(self) -> None:
@@ -113,7 +123,9 @@ class Store:
     def runs(self) -> list[RunRecord]:
         """Every run, newest first."""
         with self.reading() as connection:
-            rows = connection.execute(sa.select(RUNS).order_by(RUNS.c.created.desc(), RUNS.c.id.desc())).mappings().all()
+            rows = (
+                connection.execute(sa.select(RUNS).order_by(RUNS.c.created.desc(), RUNS.c.id.desc())).mappings().all()
+            )
         return [_run_record(row) for row in rows]
 
     def find(self, name: str) -> RunRecord | None:
@@ -130,7 +142,11 @@ class Store:
         found = self.find(name)
         if found is None:
             names = [run.name for run in self.runs()]
-            there = f"runs in this store: {', '.join(names[:10])}" if names else "this store is empty; start with: workbench demo"
+            there = (
+                f"runs in this store: {', '.join(names[:10])}"
+                if names
+                else "this store is empty; start with: workbench demo"
+            )
             raise InputError(f"there is no run {name!r}; {there}")
         return found
 
@@ -140,7 +156,13 @@ class Store:
         with self.writing() as connection:
             connection.execute(
                 RUNS.insert().values(
-                    name=name, created=now, updated=now, state="stopped", experiment=experiment, environment=environment, note=""
+                    name=name,
+                    created=now,
+                    updated=now,
+                    state="stopped",
+                    experiment=experiment,
+                    environment=environment,
+                    note="",
                 )
             )
         return self.get(name)
@@ -167,11 +189,17 @@ class Store:
         """Be the one writer of a run; ``StoreError`` if another living process is."""
         me = _identity()
         with self.writing() as connection:
-            owner, heartbeat = connection.execute(sa.select(RUNS.c.owner, RUNS.c.heartbeat).where(RUNS.c.id == run.id)).one()
+            owner, heartbeat = connection.execute(
+                sa.select(RUNS.c.owner, RUNS.c.heartbeat).where(RUNS.c.id == run.id)
+            ).one()
             if owner and _alive(owner, heartbeat):
-                raise StoreError(f"run {run.name!r} is being written by another process ({owner.split('|')[1]}); wait for it, or stop it first")
+                raise StoreError(
+                    f"run {run.name!r} is being written by another process ({owner.split('|')[1]}); wait for it, or stop it first"
+                )
             connection.execute(
-                RUNS.update().where(RUNS.c.id == run.id).values(owner=me, heartbeat=time.time(), request=None, state="running")
+                RUNS.update()
+                .where(RUNS.c.id == run.id)
+                .values(owner=me, heartbeat=time.time(), request=None, state="running")
             )
         ended = threading.Event()
         beat = threading.Thread(target=self._beat, args=(run.id, me, ended), daemon=True)
@@ -182,13 +210,17 @@ class Store:
             ended.set()
             beat.join()
             with self.writing() as connection:
-                connection.execute(RUNS.update().where(RUNS.c.id == run.id, RUNS.c.owner == me).values(owner=None, heartbeat=None))
+                connection.execute(
+                    RUNS.update().where(RUNS.c.id == run.id, RUNS.c.owner == me).values(owner=None, heartbeat=None)
+                )
 
     def _beat(self, run_id: int, me: str, ended: threading.Event) -> None:
         while not ended.wait(HEARTBEAT_SECONDS):
             try:
                 with self.writing() as connection:
-                    connection.execute(RUNS.update().where(RUNS.c.id == run_id, RUNS.c.owner == me).values(heartbeat=time.time()))
+                    connection.execute(
+                        RUNS.update().where(RUNS.c.id == run_id, RUNS.c.owner == me).values(heartbeat=time.time())
+                    )
             except StoreError:
                 continue  # the run's own next write reports it; a missed beat only ages the lease
 
@@ -225,9 +257,15 @@ class Store:
     def trials(self, run_id: int) -> list[Trial]:
         """The run's trials in the order they were added."""
         with self.reading() as connection:
-            rows = connection.execute(sa.select(TRIALS).where(TRIALS.c.run_id == run_id).order_by(TRIALS.c.position)).all()
+            rows = connection.execute(
+                sa.select(TRIALS).where(TRIALS.c.run_id == run_id).order_by(TRIALS.c.position)
+            ).all()
         return [
-            Trial(configuration=Configuration(row.axes, row.fingerprints, row.configuration), state=row.state, reason=row.reason)
+            Trial(
+                configuration=Configuration(row.axes, row.fingerprints, row.configuration),
+                state=row.state,
+                reason=row.reason,
+            )
             for row in rows
         ]
 
@@ -244,7 +282,12 @@ class Store:
         """Add the questions that the run does not hold yet."""
         known = {question.id for question in self.questions(run_id)}
         rows = [
-            {"run_id": run_id, "question": question.id, "position": len(known) + number, "record": json.loads(as_json(question))}
+            {
+                "run_id": run_id,
+                "question": question.id,
+                "position": len(known) + number,
+                "record": json.loads(as_json(question)),
+            }
             for number, question in enumerate(each for each in questions if each.id not in known)
         ]
         self._insert(QUESTIONS, rows)
@@ -264,7 +307,9 @@ class Store:
     def one_offs(self, run_id: int) -> list[OneOff]:
         """The run's one-off work in the order it was done."""
         with self.reading() as connection:
-            rows = connection.execute(sa.select(ONE_OFFS.c.record).where(ONE_OFFS.c.run_id == run_id).order_by(ONE_OFFS.c.id)).scalars()
+            rows = connection.execute(
+                sa.select(ONE_OFFS.c.record).where(ONE_OFFS.c.run_id == run_id).order_by(ONE_OFFS.c.id)
+            ).scalars()
             return [_ONE_OFF.validate_python(row) for row in rows]
 
     def _insert(self, table: sa.Table, rows: list[dict[str, Any]]) -> None:
@@ -281,7 +326,9 @@ class Store:
         new = [{"digest": key, "text": text} for key, text in texts.items() if key not in self._written]
         with self.writing() as connection:
             if new:
-                present = connection.execute(sa.select(TEXTS.c.digest).where(TEXTS.c.digest.in_([row["digest"] for row in new]))).scalars()
+                present = connection.execute(
+                    sa.select(TEXTS.c.digest).where(TEXTS.c.digest.in_([row["digest"] for row in new]))
+                ).scalars()
                 here = set(present)
                 missing = [row for row in new if row["digest"] not in here]
                 if missing:
@@ -299,7 +346,12 @@ class Store:
     def count_answers(self, run_id: int) -> int:
         """How many answers are stored."""
         with self.reading() as connection:
-            return int(connection.execute(sa.select(sa.func.count()).select_from(ANSWERS).where(ANSWERS.c.run_id == run_id)).scalar() or 0)
+            return int(
+                connection.execute(
+                    sa.select(sa.func.count()).select_from(ANSWERS).where(ANSWERS.c.run_id == run_id)
+                ).scalar()
+                or 0
+            )
 
     def drop_failed(self, run_id: int) -> int:
         """Forget infrastructure failures so that they are tried again; returns how many."""
@@ -308,7 +360,9 @@ class Store:
             count = connection.execute(sa.select(sa.func.count()).select_from(ANSWERS).where(*failed)).scalar()
             connection.execute(ANSWERS.delete().where(*failed))
             connection.execute(
-                TRIALS.update().where(TRIALS.c.run_id == run_id, TRIALS.c.state == "incomplete").values(state="racing", reason="")
+                TRIALS.update()
+                .where(TRIALS.c.run_id == run_id, TRIALS.c.state == "incomplete")
+                .values(state="racing", reason="")
             )
         return int(count or 0)
 
@@ -328,7 +382,9 @@ class Store:
                 yield from (_scored_answer(row, known) for row in rows)
 
     def _texts(self, connection: Connection, rows: Iterable[Any]) -> dict[str, str]:
-        wanted = sorted({row.prompt for row in rows if row.prompt} | {passage[0] for row in rows for passage in row.passages})
+        wanted = sorted(
+            {row.prompt for row in rows if row.prompt} | {passage[0] for row in rows for passage in row.passages}
+        )
         found: dict[str, str] = {}
         for start in range(0, len(wanted), 500):
             query = sa.select(TEXTS).where(TEXTS.c.digest.in_(wanted[start : start + 500]))
@@ -350,14 +406,17 @@ def _answer_row(run_id: int, scored: ScoredAnswer, texts: dict[str, str]) -> dic
         chunk = passage.chunk
         key = digest(chunk.text)
         texts[key] = chunk.text
-        passages.append([key, chunk.id, chunk.document_id, chunk.start, chunk.end, chunk.title, passage.score, passage.rank])
+        passages.append(
+            [key, chunk.id, chunk.document_id, chunk.start, chunk.end, chunk.title, passage.score, passage.rank]
+        )
     return {
         "run_id": run_id,
         "configuration": answer.configuration,
         "question": answer.question,
         "repeat": answer.repeat,
         "text": answer.text,
-        "failure": answer.failure and {"kind": answer.failure.kind, "code": answer.failure.code, "message": answer.failure.message},
+        "failure": answer.failure
+        and {"kind": answer.failure.kind, "code": answer.failure.code, "message": answer.failure.message},
         "failure_kind": answer.failure and answer.failure.kind,
         "seconds": answer.seconds,
         "seconds_to_first_token": answer.seconds_to_first_token,
@@ -377,7 +436,9 @@ def _answer_row(run_id: int, scored: ScoredAnswer, texts: dict[str, str]) -> dic
 def _scored_answer(row: Any, texts: dict[str, str]) -> ScoredAnswer:
     passages = tuple(
         Passage(
-            chunk=Chunk(id=key, document_id=document, start=start, end=end, title=title, text=texts.get(content, "")), score=score, rank=rank
+            chunk=Chunk(id=key, document_id=document, start=start, end=end, title=title, text=texts.get(content, "")),
+            score=score,
+            rank=rank,
         )
         for content, key, document, start, end, title, score, rank in row.passages
     )

@@ -17,7 +17,15 @@ from workbench.errors import GenerationError, InfrastructureFailure, ModelFailur
 from workbench.records import Completion, Decoding, Prompt
 
 Fault = Literal[
-    "none", "timeout", "rate_limit", "server_error", "lost_connection", "authentication", "context_overflow", "refused", "empty_output"
+    "none",
+    "timeout",
+    "rate_limit",
+    "server_error",
+    "lost_connection",
+    "authentication",
+    "context_overflow",
+    "refused",
+    "empty_output",
 ]
 
 _ACCEPTS = frozenset({"temperature", "top_k", "top_p", "max_tokens", "stop", "seed"})
@@ -69,7 +77,9 @@ class Scripted:
             raise fault
         tokens_in = sum(self.count_tokens(message.content) for message in prompt.messages)
         if tokens_in > self._context_tokens:
-            raise ModelFailure("context_overflow", f"the prompt has {tokens_in} tokens; the context holds {self._context_tokens}")
+            raise ModelFailure(
+                "context_overflow", f"the prompt has {tokens_in} tokens; the context holds {self._context_tokens}"
+            )
         if self._seconds:
             time.sleep(self._seconds)
         prefill = time.perf_counter() - started
@@ -128,7 +138,10 @@ class Scripted:
         if self._fail in ("context_overflow", "refused", "empty_output"):
             return ModelFailure(self._fail, f"scripted: {self._fail.replace('_', ' ')}")
         return InfrastructureFailure(
-            self._fail, f"scripted: {self._fail.replace('_', ' ')}", retry_after=0.0, permanent=self._fail == "authentication"
+            self._fail,
+            f"scripted: {self._fail.replace('_', ' ')}",
+            retry_after=0.0,
+            permanent=self._fail == "authentication",
         )
 
 

@@ -86,7 +86,9 @@ def draw(progress: RunProgress) -> None:
 def buttons(progress: RunProgress) -> None:
     """What can be done with a run in its state."""
     with st.container(horizontal=True, vertical_alignment="center"):
-        if progress.state == "running" and st.button("Stop", icon=":material/stop_circle:", disabled=progress.stopping):
+        if progress.state == "running" and st.button(
+            "Stop the run", icon=":material/stop_circle:", disabled=progress.stopping
+        ):
             workbench.stop(progress.run)
             st.rerun()
         if progress.state in ("stopped", "interrupted") and st.button(

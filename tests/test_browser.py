@@ -142,7 +142,7 @@ def test_the_whole_story(app: str, page: Page, shot: Callable[[str], None]) -> N
     expect(page.get_by_text(f"of {TOTAL} answers")).to_be_visible()
     expect(page.get_by_text(f"{TOTAL} of {TOTAL} answers")).to_be_visible()
     expect(page.get_by_text("finished", exact=True).first).to_be_visible()
-    expect(page.get_by_role("button", name="Stop", exact=True)).to_have_count(0)
+    expect(page.get_by_role("button", name="Stop the run", exact=True)).to_have_count(0)
     shot("finished")
 
     expect(page.get_by_role("link", name="Compare its setups")).to_have_count(
@@ -174,7 +174,7 @@ def test_the_whole_story(app: str, page: Page, shot: Callable[[str], None]) -> N
 def test_a_run_is_stopped_and_continued_from_the_page(app: str, page: Page) -> None:
     page.goto(f"{app}/run?experiment=slow")
     page.get_by_role("button", name="Start", exact=True).click()
-    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_role("button", name="Stop the run", exact=True).click()
     expect(page.get_by_text("asked to stop")).to_be_visible()
     page.get_by_role("button", name="Continue", exact=True).click()
     expect(page.get_by_text(f"{TOTAL} of {TOTAL} answers")).to_be_visible()
@@ -205,4 +205,4 @@ def test_hostile_texts_are_inert(app: str, page: Page) -> None:
         assert not [
             link for link in main.locator("a").all() if "evil" in (link.get_attribute("href") or "").partition("?")[0]
         ]
-    expect(page.get_by_text(INJECTION).first).to_be_visible()
+    expect(page.get_by_test_id("stText").filter(has_text=INJECTION).first).to_be_visible()

@@ -115,7 +115,7 @@ def test_run_shows_a_finished_run(store: Path) -> None:
     trials = table(app, "progress")
     assert list(trials["answers"]) == ["24 of 24"] * len(SETUPS)
     assert list(trials["configuration"]) == [trial.configuration.id for trial in progress.trials]
-    assert "Stop" not in [button.label for button in app.button]
+    assert "Stop the run" not in [button.label for button in app.button]
 
 
 def test_run_shows_what_an_experiment_will_do(store: Path) -> None:

@@ -71,7 +71,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", default="smollm2-135m", help="an embedded model (default: %(default)s)")
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 4], help="answers at once (default: 1 4)")
     parser.add_argument("--blocks", type=int, default=6, help="pairs of blocks (default: %(default)s)")
-    parser.add_argument("--questions", type=int, default=8, help="questions in a block (default: %(default)s)")
+    parser.add_argument("--questions", type=int, default=4, help="questions in a block (default: %(default)s)")
     parser.add_argument("--max-tokens", type=int, default=32, help="longest answer (default: %(default)s)")
     return parser.parse_args()
 

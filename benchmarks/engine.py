@@ -86,7 +86,9 @@ def _measure(corpus: Corpus, questions: Sequence[Question], concurrency: int, op
     blocks = [questions[start : start + size] for start in range(0, (options.blocks + 1) * size, size)]
     with closing(_pipeline(corpus)) as pipeline:  # not the measured one, whose caches must not know the prompts yet
         pipeline.prepare(configuration)
-        prompts = {each.id: pipeline.render(configuration, each.question)[0] for block in blocks for each in block}
+        asked = [question for block in blocks for question in block]
+        rendered = [pipeline.render(configuration, question.question)[0] for question in asked]
+        prompts = {question.id: prompt for question, prompt in zip(asked, rendered, strict=True) if prompt is not None}
     path = str(require(options.model, "generator"))
     server = embedded._start(path, "unused", _CONTEXT_TOKENS, slots=concurrency, threads=0)
     with closing(_pipeline(corpus)) as pipeline:

@@ -104,4 +104,5 @@ with st.container(horizontal=True):
             f"{record.name}.{_ENDINGS.get(kind, kind)}",
             mime,
             icon=":material/download:",
+            on_click="ignore",
         )

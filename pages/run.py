@@ -91,9 +91,8 @@ def buttons(progress: RunProgress) -> None:
         ):
             workbench.stop(progress.run)
             st.rerun()
-        if progress.state in ("stopped", "interrupted") and st.button(
-            "Continue", icon=":material/resume:", type="primary"
-        ):
+        ended = progress.state in ("stopped", "interrupted", "failed") and progress.total and not progress.live
+        if ended and st.button("Continue", icon=":material/resume:", type="primary"):
             workbench.resume(progress.run)
             st.rerun()
         lost = any(trial.state == "incomplete" for trial in progress.trials)

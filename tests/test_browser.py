@@ -156,6 +156,9 @@ def test_the_whole_story(app: str, page: Page, shot: Callable[[str], None]) -> N
     expect(page.get_by_test_id("stVegaLiteChart").locator("canvas, svg").first).to_be_visible()
     page.get_by_role("radio", name="tokens").or_(page.get_by_role("button", name="tokens")).first.click()
     expect(page).to_have_url(re.compile(r"cost=tokens"))
+    expect(page.get_by_test_id("stStatusWidget")).to_have_count(
+        0
+    )  # a page that is being drawn anew forgets its downloads
     shot("compare")
     with page.expect_download() as download:
         page.get_by_role("button", name="html").click()

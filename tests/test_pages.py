@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 from streamlit.testing.v1 import AppTest
@@ -234,6 +237,18 @@ def test_an_interrupted_run_can_be_continued(store: Path) -> None:
     assert "interrupted" in interpreted(app)
     assert "Continue" in [button.label for button in app.button]
     assert {metric.label: metric.value for metric in app.metric}["Time running"] == "not known"
+
+
+def test_a_run_whose_process_is_still_ending_cannot_be_continued_yet(store: Path) -> None:
+    before = time.time()
+    filled_store(store, answered=0.4, state="stopped")
+    noted = {"process": os.getpid(), "born": psutil.Process().create_time(), "started": before}
+    log = store.parent / "logs" / "demo.json"
+    log.parent.mkdir()
+    log.write_text(json.dumps(noted), encoding="utf-8")
+    assert "Continue" not in [button.label for button in sound(opened("run", run="demo")).button]
+    log.unlink()
+    assert "Continue" in [button.label for button in sound(opened("run", run="demo")).button]
 
 
 def test_failures_are_shown_where_the_trial_is(store: Path) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import sqrt
 from statistics import median
 
 import pytest
@@ -17,7 +18,7 @@ from tests.conftest import ROOT, needs_embedded, needs_minilm, python
 pinnable = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="nothing can be kept on one core here")
 
 ALLOWED = 0.15  # of the CPU-seconds measured alone
-ROUNDS = 7
+FEWEST, MOST = 7, 31  # pairs of measurements
 
 # Does its work once for every line it reads, and says how many CPU-seconds that took.
 WORKER = """
@@ -71,19 +72,27 @@ def change_beside_a_busy_loop(code: str) -> float:
     """CPU-seconds beside a busy loop on one core over those alone, minus 1.
 
     The two take turns, so that what else goes on here strikes both of a pair; the median of the pairs leaves bursts out.
+    The noisier the machine the more pairs are measured: until the median's 95 % interval lies on one side of the bound.
     """
-    ratios = []
+    changes: list[float] = []
     with running(SPINNER) as spinner, running(code) as worker:
         spinner.send_signal(signal.SIGSTOP)
         for _ in range(2):
             cpu_seconds(worker)  # warm
-        for turn in range(ROUNDS):
+        while len(changes) < FEWEST or (len(changes) < MOST and undecided(changes)):
             measured = {}
-            for busy in (False, True) if turn % 2 else (True, False):
+            for busy in (False, True) if len(changes) % 2 else (True, False):
                 spinner.send_signal(signal.SIGCONT if busy else signal.SIGSTOP)
                 measured[busy] = cpu_seconds(worker)
-            ratios.append(measured[True] / measured[False])
-    return median(ratios) - 1
+            changes.append(measured[True] / measured[False] - 1)
+    return median(changes)
+
+
+def undecided(changes: list[float]) -> bool:
+    """Whether the bound lies within the order statistics that hold the median with 95 % confidence."""
+    aside = int((len(changes) - 1.96 * sqrt(len(changes))) / 2)
+    low, high = sorted(changes)[aside], sorted(changes)[-1 - aside]
+    return any(low <= bound <= high for bound in (-ALLOWED, ALLOWED))
 
 
 @pinnable

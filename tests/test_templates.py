@@ -76,6 +76,11 @@ def test_braces_in_questions_and_passages_are_inert(name, question, passage):
     assert filled == f"{before}[1] {passage}{between}{question}{after}"
 
 
+def test_other_braces_of_a_template_stay_as_they_are():
+    loaded = template('[user]\nReply with {"answer": …} or {} to {question}\n')
+    assert loaded.render("Why?", ()).messages[-1].content == 'Reply with {"answer": …} or {} to Why?'
+
+
 @SHIPPED
 def test_passages_are_numbered_and_closed_book_names_none(name):
     loaded = templates.load(name)

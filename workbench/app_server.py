@@ -43,15 +43,17 @@ def serve(port: int | None = None, open_browser: bool = True, store: str | None 
     command = [sys.executable, "-m", "streamlit", "run", str(_script())]
     command += [f"--{option}={value}" for option, value in options.items()]
     environment = {**os.environ, "WORKBENCH_STORE": store} if store else None
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    # A shell that starts us in the background has interrupts ignored; asked for by name, they arrive all the same.
+    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     process = subprocess.Popen(command, env=environment)
     try:
         return process.wait()
     except KeyboardInterrupt:
         return 0
     finally:
-        signal.signal(signal.SIGTERM, before)
         _end(process)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _script() -> Path:

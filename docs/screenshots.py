@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -53,7 +52,7 @@ def main() -> None:
                 page.screenshot(path=IMAGES / f"{name}.png")
                 print(f"docs/images/{name}.png: run {run}")
     finally:
-        server.send_signal(signal.SIGINT)
+        server.terminate()
         server.wait()
 
 

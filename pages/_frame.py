@@ -4,6 +4,7 @@ Texts of users, corpora and models go to the page through ``st.text``, ``st.code
 and captions would read them as Markdown.
 """
 
+import importlib
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +17,9 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 import workbench
+
+# Sessions are threads, and Altair uses a pandas that another thread has only half imported: it must be whole before any page.
+importlib.import_module("pandas")
 
 # Drawn here, because Streamlit fetches its own icons for a browser's tab from the network.
 ICON = """<svg xmlns="http://www.w3.org/2000/svg" width="64" height="64" viewBox="0 0 64 64">

@@ -20,7 +20,11 @@ from workbench.errors import InputError
 
 pytest.importorskip("streamlit")
 
-SERVE = "import sys; from workbench.app_server import serve; sys.exit(serve(int(sys.argv[1]), open_browser=False))"
+# As a shell starts a background job: with interrupts ignored.
+SERVE = (
+    "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+    "from workbench.app_server import serve; sys.exit(serve(int(sys.argv[1]), open_browser=False))"
+)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -70,7 +69,7 @@ def app(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
             time.sleep(0.2)
         yield f"http://localhost:{port}"
     finally:
-        server.send_signal(signal.SIGINT)
+        server.terminate()
         server.wait(timeout=30)
 
 

@@ -55,12 +55,20 @@ def main() -> None:
         rows = options.configurations * options.questions
         print(f"{options.configurations} configurations × {options.questions:,} questions = {rows:,} rows,", end=" ")
         print(f"over {options.documents} documents: BM25, scripted model, five metrics, ledger, SQLite")
-        measured = [_in_fresh_process(Path(folder)) for _ in range(options.repeat)]
+        rival = None if options.no_promptfoo else _promptfoo()
+        measured, echoed = [], None
+        for number in range(options.repeat):
+            measured.append(_in_fresh_process(Path(folder)))
+            if rival and number == (options.repeat - 1) // 2:  # in the middle, so that a busy machine slows both down
+                echoed = _echo(rival, Path(folder), options.configurations)
         for times in measured:
             print("; ".join(f"{what} {seconds:.2f} s" for what, seconds in times.items()))
         rates = {what: statistics.median(rows / times[what] for times in measured) for what in _RATES}
         print(", ".join(f"{what} {rate:,.0f} rows/s" for what, rate in rates.items()))
-        _compare(Path(folder), options, rows, rates)
+        if echoed:
+            _compare(*echoed, rows, rates)
+        else:
+            print("promptfoo left out" if options.no_promptfoo else _REPORTED)
     print(f"{rates['whole call']:.0f} rows/s")
 
 
@@ -141,12 +149,7 @@ def _run(folder: Path, options: argparse.Namespace) -> dict[str, float]:
 # ------------------------------------------------------------------------------------------------------- promptfoo
 
 
-def _compare(folder: Path, options: argparse.Namespace, rows: int, rates: dict[str, float]) -> None:
-    command = None if options.no_promptfoo else _promptfoo()
-    if command is None:
-        print("promptfoo left out" if options.no_promptfoo else _REPORTED)
-        return
-    version, seconds = _echo(command, folder, options.configurations)
+def _compare(version: str, seconds: dict[str, float], rows: int, rates: dict[str, float]) -> None:
     for what, ours in (("evaluation", "whole call"), ("whole command", "with imports")):
         rate = rows / seconds[what]
         print(f"promptfoo {version}, echo, -j 8: {what} {rate:,.0f} rows/s ({seconds[what]:.1f} s);", end=" ")

@@ -12,7 +12,7 @@ import click
 
 from workbench import registry
 from workbench.__main__ import cli
-from workbench.records import DEFAULT_AXES
+from workbench.records import AXIS_HELP, DEFAULT_AXES
 from workbench.weights import catalogue
 
 README = Path(__file__).resolve().parent.parent / "README.md"
@@ -38,9 +38,14 @@ def plugins() -> str:
 
 def axes() -> str:
     """Every axis of the search space with its default."""
-    rows = ["| axis | default |", "| --- | --- |"]
-    rows += [f"| `{axis}` | `{default}` |" for axis, default in DEFAULT_AXES.items()]
+    rows = ["| axis | default | what it sets |", "| --- | --- | --- |"]
+    rows += [f"| `{axis}` | `{_plain(default)}` | {AXIS_HELP[axis]} |" for axis, default in DEFAULT_AXES.items()]
     return "\n".join(rows) + "\n"
+
+
+def _plain(value: object) -> str:
+    """A value as it is written in an experiment file."""
+    return {None: "null", False: "false"}.get(value, str(value)) if not isinstance(value, list) else str(value)
 
 
 def models() -> str:

@@ -18,6 +18,7 @@ _LIST = {
     "accepted": st.column_config.TextColumn("Accepted", width="medium"),
     "score": st.column_config.TextColumn("Score", width="small", help="The metric that decides."),
     "failure": st.column_config.TextColumn("Failure", width="small"),
+    "lost": st.column_config.TextColumn("Lost", width="small", help="Where in the pipeline a wrong answer was lost."),
     "seconds": st.column_config.NumberColumn("Seconds", format="%.3f"),
     "tokens": st.column_config.NumberColumn("Tokens", format="%.0f", help="Prompt and output."),
     "joules": st.column_config.NumberColumn("Joules", format="%.3g", help="Estimated, as if the answer had run alone."),

@@ -40,6 +40,7 @@ _COLUMNS = {
         "*", help="Other processes kept the machine busy: these times are disturbed."
     ),
     "failures": "Failures",
+    "lost": st.column_config.TextColumn("Lost", help="Where in the pipeline wrong answers were lost."),
     "answers": "Answers",
     "state": "State",
     "configuration": "Configuration",

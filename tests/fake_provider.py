@@ -38,6 +38,8 @@ class Reply:
     """Before every word."""
     drop_after: int | None = None
     """Break the connection after so many words (0: before the status line)."""
+    logprobs: tuple[dict[str, float], ...] = ()
+    """For each of the first words the candidates with their logarithms of probability; sent where they are asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +150,10 @@ def events(reply: Reply, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
     words = words[:limit]
     for number, word in enumerate(words):
         delta = {"role": "assistant", "content": word if number == 0 else f" {word}"}
-        yield {**common, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
+        choice: dict[str, Any] = {"index": 0, "delta": delta, "finish_reason": None}
+        if body.get("logprobs") and number < len(reply.logprobs):
+            choice["logprobs"] = {"content": [_candidates(word, reply.logprobs[number], body.get("top_logprobs", 0))]}
+        yield {**common, "choices": [choice]}
     yield {**common, "choices": [{"index": 0, "delta": {}, "finish_reason": "length" if cut else reply.finish_reason}]}
     if reply.usage and body.get("stream_options", {}).get("include_usage"):
         usage = {
@@ -158,3 +163,8 @@ def events(reply: Reply, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
             "prompt_tokens_details": {"cached_tokens": reply.tokens_cached},
         }
         yield {**common, "choices": [], "usage": usage}
+
+
+def _candidates(word: str, logprobs: dict[str, float], most: int) -> dict[str, Any]:
+    listed = [{"token": token, "logprob": logprob, "bytes": None} for token, logprob in logprobs.items()]
+    return {"token": word, "logprob": logprobs.get(word, -9.0), "bytes": None, "top_logprobs": listed[:most]}

@@ -21,6 +21,7 @@ from workbench.records import (
     Question,
     Reading,
     ScoredAnswer,
+    Span,
     StageCost,
 )
 from workbench.specification import Experiment, read_experiment
@@ -225,7 +226,7 @@ def _answer(
         question=question.id,
         text=f"{text} {injection}".strip(),
         passages=tuple(passages),
-        retrieved=None if closed_book else tuple(each[2] for each in found),
+        retrieved=None if closed_book else tuple(Span(each[2], 0, 0) for each in found),
         prompt=prompt,
         finish_reason="stop",
         seconds=sum(stage.reading.seconds for stage in stages),

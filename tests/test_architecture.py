@@ -27,15 +27,15 @@ PAGES = [path for path in [ROOT / "app.py", *sorted((ROOT / "pages").glob("*.py"
 # From the ground up: a module imports from its own line or from those above it.
 LAYERS = (
     "records errors",
-    "contracts ledger stats registry coefficients normalise cutoff tokens weights templates packing pareto",
+    "contracts ledger stats registry coefficients words normalise losses cutoff tokens weights templates packing pareto examples",
     " ".join(kind for kind in registry.KINDS if kind != "executors"),
-    "formats library python_topics space specification schema index store environment",
+    "readers library python_topics space specification schema index store environment",
     "pipeline",
     "executors",
     "experiment",
 )
 READING = "comparison recommendation charts exports html_report reports views"
-TOP = "__init__ __main__ terminal doctor setup launch app_server"
+TOP = "__init__ __main__ terminal doctor imports setup launch app_server"
 RUNNING = {"pipeline", "experiment", "index", *registry.KINDS}
 
 HEAVY = {

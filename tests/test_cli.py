@@ -195,7 +195,12 @@ def test_check_reports_data_and_machine() -> None:
 
 def test_models_and_plugins_list_what_there_is() -> None:
     models = json.loads(call("models", "--format", "json").stdout)["models"]
-    assert {model["weights"]["name"] for model in models} == {"smollm2-135m", "gemma3-270m", "minilm-l6"}
+    assert {model["weights"]["name"] for model in models} == {
+        "smollm2-135m",
+        "gemma3-270m",
+        "minilm-l6",
+        "use-multilingual",
+    }
     plugins = json.loads(call("plugins", "--format", "json").stdout)["plugins"]
     assert {"bm25", "dense", "hybrid", "scripted", "grid", "cpu_time"} <= {plugin["name"] for plugin in plugins}
 

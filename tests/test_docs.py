@@ -26,7 +26,7 @@ def test_generated_parts_are_current() -> None:
 
 def test_the_example_plugins_run_as_printed(shared_cache: Path) -> None:
     examples = re.findall(r"<!-- example: (\S+) -->\n```\w+\n(.*?)```", README, re.DOTALL)
-    assert {name for name, _ in examples} == {"my_plugins.py", "mine.yaml"}
+    assert {name for name, _ in examples} == {"my_plugins.py", "mine.yaml", "sweep.yaml"}
     for name, text in examples:
         Path(name).write_text(text, encoding="utf-8")
     outcome = workbench.run("mine.yaml")

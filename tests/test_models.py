@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator
 from dataclasses import fields
@@ -107,6 +108,18 @@ def test_the_same_seed_draws_the_same_text(model):
     assert once == again
 
 
+def test_candidates_of_the_first_token_come_where_they_are_asked_for(model, provider):
+    provider.script = Reply(text="No", logprobs=({"No": -0.2, "Yes": -1.9, "Well": -4.0},))
+    asked = prompt("Is the sky green? Answer Yes or No.")
+    completion = model.generate(asked, Decoding(temperature=0, max_tokens=1, logprobs=2))
+    assert len(completion.logprobs) == 2
+    assert all(value < 0 for value in completion.logprobs.values())
+    assert sum(map(math.exp, completion.logprobs.values())) <= 1
+    assert model.generate(asked, Decoding(temperature=0, max_tokens=1)).logprobs is None
+    *_, streamed = model.stream(asked, Decoding(temperature=0, max_tokens=1, logprobs=2))
+    assert streamed.logprobs == pytest.approx(completion.logprobs, abs=0.05)
+
+
 def test_tokens_are_counted(model):
     assert model.count_tokens("") == 0
     assert 1 <= model.count_tokens("one") < model.count_tokens("one two three four five")
@@ -177,5 +190,28 @@ def test_the_fake_answers_with_the_sentence_closest_to_the_question():
     assert scripted(replies={"keeps": "Ada Brandt"}).generate(prompt(text), Decoding(stop=(" Br",))).text == "Ada"
     drawn = {scripted().generate(prompt(text), Decoding(temperature=1, top_k=2, seed=seed)).text for seed in range(9)}
     assert len(drawn) == 2
+    narrow = {
+        scripted().generate(prompt(text), Decoding(temperature=1, min_p=0.6, seed=seed)).text for seed in range(9)
+    }
+    assert narrow == {"[1] Ada keeps the light."}
     with pytest.raises(ModelFailure, match="the context holds 5"):
         scripted(context_tokens=5).generate(prompt(text), GREEDY)
+
+
+def test_the_fake_holds_yes_as_likely_as_the_question_is_met_in_the_rest():
+    def yes(passage: str, **parameters: Any) -> float:
+        asked = prompt(f"Does it answer?\n\nQuestion: Who keeps the light?\n\nPassage: {passage}")
+        found = scripted(**parameters).generate(asked, Decoding(max_tokens=1, logprobs=2)).logprobs
+        assert sum(map(math.exp, found.values())) == pytest.approx(1)
+        return math.exp(found["Yes"])
+
+    assert 0.9 < yes("who keeps the light") < 1
+    assert yes("Tom bakes.") == pytest.approx(0.02)
+    assert (
+        yes("Tom bakes.")
+        < yes("Ada keeps it.")
+        < yes("Ada keeps the light.", style="text")
+        < yes("Who keeps the light?")
+    )
+    alone = scripted().generate(prompt("Tom bakes.\nWho keeps the light?"), Decoding(logprobs=1)).logprobs
+    assert list(alone) == ["No"]

@@ -30,24 +30,48 @@ def embedded(embedded_model: object) -> Iterator[Any]:
 
 
 def test_every_setting_reaches_the_engine(embedded):
-    decoding = Decoding(temperature=0.7, top_k=7, top_p=0.85, repeat_penalty=1.25, max_tokens=9, seed=1234)
-    embedded.generate(prompt(), decoding)
-    [slot] = embedded.slots()
-    sent = {
-        name: slot["params"][name]
-        for name in ("top_k", "seed", "n_predict", "temperature", "top_p", "repeat_penalty", "min_p")
-    }
-    assert sent == pytest.approx(
-        {
-            "top_k": 7,
-            "seed": 1234,
-            "n_predict": 9,
-            "temperature": 0.7,
-            "top_p": 0.85,
-            "repeat_penalty": 1.25,
-            "min_p": 0,
-        }
+    decoding = Decoding(
+        temperature=0.7, top_k=7, top_p=0.85, min_p=0.125, repeat_penalty=1.25, max_tokens=9, seed=1234, logprobs=3
     )
+    embedded.generate(prompt(), decoding)
+    wanted = {
+        "top_k": 7,
+        "seed": 1234,
+        "n_predict": 9,
+        "temperature": 0.7,
+        "top_p": 0.85,
+        "min_p": 0.125,
+        "repeat_penalty": 1.25,
+        "n_probs": 3,
+    }
+    [slot] = embedded.slots()
+    assert {name: slot["params"][name] for name in wanted} == pytest.approx(wanted)
+    embedded.generate(prompt(), Decoding(temperature=0.7, max_tokens=1))
+    [slot] = embedded.slots()
+    assert (slot["params"]["min_p"], slot["params"]["n_probs"]) == (0, 0)
+
+
+def test_min_p_leaves_only_what_is_nearly_as_likely_as_the_best(embedded):
+    def texts(min_p: float | None) -> set[str]:
+        question = prompt("Name any animal.")
+        settings = {"temperature": 1.5, "top_k": 0, "max_tokens": 3, "min_p": min_p}
+        return {embedded.generate(question, Decoding(seed=seed, **settings)).text for seed in range(4)}
+
+    greedy = embedded.generate(prompt("Name any animal."), Decoding(temperature=0, max_tokens=3)).text
+    assert texts(1.0) == {greedy}
+    assert len(texts(None)) > 1
+
+
+def test_the_candidates_are_the_engines_own_first_choice_first(embedded):
+    plain = embedded.generate(prompt("Is the sky blue?"), Decoding(temperature=0, max_tokens=1))
+    asked = embedded.generate(prompt("Is the sky blue?"), Decoding(temperature=0, max_tokens=1, logprobs=5))
+    assert asked.text == plain.text
+    assert next(iter(asked.logprobs)) == plain.text
+    assert len(asked.logprobs) == 5
+    assert list(asked.logprobs.values()) == sorted(asked.logprobs.values(), reverse=True)
+    warm = Decoding(temperature=1.5, seed=1, top_k=1, max_tokens=1, logprobs=5)
+    drawn = embedded.generate(prompt("Is the sky blue?"), warm)
+    assert drawn.logprobs == pytest.approx(asked.logprobs, abs=0.05)  # before any sampler
 
 
 def test_stop_ends_the_text_before_it(embedded):

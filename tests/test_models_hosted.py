@@ -39,7 +39,18 @@ def test_every_accepted_setting_is_in_the_request(model, provider):
     }
     assert wanted.items() <= sent.body.items()
     assert [message["role"] for message in sent.body["messages"]] == ["system", "user"]
-    assert model.accepts == {"temperature", "top_p", "max_tokens", "stop", "seed"}
+    assert model.accepts == {"temperature", "top_p", "max_tokens", "stop", "seed", "logprobs"}
+
+
+def test_candidates_of_the_first_token_are_asked_for_and_read(model, provider):
+    provider.script = Reply(text="Yes indeed", logprobs=({"Yes": -0.1, "No": -2.5}, {"indeed": -0.3, "No": -0.2}))
+    completion = model.generate(prompt(), Decoding(logprobs=2))
+    assert {"logprobs": True, "top_logprobs": 2}.items() <= provider.requests[-1].body.items()
+    assert completion.logprobs == {"Yes": -0.1, "No": -2.5}
+    assert model.generate(prompt(), Decoding()).logprobs is None
+    assert {"logprobs", "top_logprobs"}.isdisjoint(provider.requests[-1].body)
+    provider.script = Reply(text="Yes")  # a provider that ignores what it was asked for
+    assert model.generate(prompt(), Decoding(logprobs=2)).logprobs is None
 
 
 def test_what_is_not_asked_for_is_not_sent(model, provider):

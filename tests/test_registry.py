@@ -74,7 +74,7 @@ def test_the_default_parameters_pass(kind, name):
 def test_names_are_the_files_and_going_without_where_that_is_a_choice(kind):
     files = {path.stem for path in (ROOT / "workbench" / kind).glob("[a-z]*.py")}
     assert set(registry.names(kind)) - {"none"} == files
-    assert ("none" in registry.names(kind)) == (kind in ("models", "retrievers", "rerankers"))
+    assert ("none" in registry.names(kind)) == (kind in ("models", "retrievers", "rerankers", "compressors"))
 
 
 def test_listing_and_checking_import_no_plugin():

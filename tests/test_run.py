@@ -17,6 +17,7 @@ import yaml
 
 import workbench
 from tests.conftest import ROOT, experiment
+from workbench.comparison import winners
 from workbench.errors import InputError, NotComparable, Stopped, StoreError
 from workbench.schema import ANSWERS
 from workbench.store import Store
@@ -317,3 +318,77 @@ def test_concurrent_answers_share_the_clock_and_say_so() -> None:
     readings = [cost.reading for _, scored in workbench.answers() for cost in scored.answer.ledger.stages]
     assert any(reading.shared for reading in readings)
     assert all(reading.cpu_seconds is not None for reading in readings)
+
+
+def test_a_configuration_that_cannot_run_on_this_corpus_is_left_out_with_the_reason() -> None:
+    space = {"model": ["scripted"], "retriever": ["everything", "bm25"], "context_tokens": [16]}
+    outcome = workbench.run(experiment(space=space))
+    figures = {each.configuration["retriever"]: each for each in workbench.compare().figures}
+    assert figures["everything"].state == "eliminated"
+    assert figures["everything"].reason.startswith("cannot run here: everything")
+    assert figures["everything"].answers == 0
+    assert figures["bm25"].state == "finished"
+    assert outcome.answers == 2 * 8  # one and three passages
+    assert workbench.recommend().chosen in {each.configuration for each in workbench.compare().figures if each.answers}
+
+
+def test_where_no_configuration_can_run_the_input_is_at_fault() -> None:
+    with pytest.raises(InputError, match="no configuration can run: everything"):
+        workbench.run(experiment(space={"model": ["scripted"], "retriever": ["everything"], "context_tokens": [16]}))
+
+
+def test_what_a_judge_takes_is_overhead_and_never_part_of_an_answer() -> None:
+    judge = {"name": "judge", "model": {"name": "scripted", "replies": {"Skerry": "4"}}}
+    workbench.run(experiment(metrics=["token_f1", judge]))
+    comparison = workbench.compare()
+    [name] = [metric for metric in comparison.matrix.scores if metric.startswith("judge")]
+    assert any(each.scores[name] is not None for each in comparison.figures)
+    booked = comparison.spent.one_offs["judge"]
+    assert (booked.tokens_in or 0) > 0
+    stages = {cost.stage for _, scored in workbench.answers() for cost in scored.answer.ledger.stages}
+    assert "judge" not in stages
+
+
+def test_the_table_knows_the_index_and_where_answers_were_lost() -> None:
+    workbench.run(experiment())
+    comparison = workbench.compare()
+    for figures in comparison.figures:
+        closed_book = figures.configuration["retriever"] == "none"
+        assert (figures.index is None) == closed_book
+        if figures.index is not None and figures.index_joules is not None:
+            assert figures.index.chunks == 5
+            assert (figures.index.bytes or 0) > 0
+            assert figures.index_joules.central > 0
+        assert sum(figures.losses.values()) == figures.answers - figures.correct
+        assert not closed_book or set(figures.losses) <= {"not_known", "badly_formed", "wrongly_answered"}
+
+
+def test_an_index_from_the_cache_is_as_dear_as_a_new_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKBENCH_CACHE", str(tmp_path / "cache"))
+    workbench.run(experiment(space={"model": ["none"], "retriever": ["bm25"]}), name="first")
+    workbench.run(experiment(space={"model": ["none"], "retriever": ["bm25"]}), name="second")
+    first, second = (workbench.compare(name) for name in ("first", "second"))
+    assert "index" in first.spent.one_offs
+    assert "index" not in second.spent.one_offs  # nothing was built, so nothing was spent
+    [one], [other] = ([each.index_joules for each in found.figures] for found in (first, second))
+    assert one is not None
+    assert other is not None
+    assert other.central == pytest.approx(one.central, rel=0.9)  # chunking is done and measured anew
+
+
+def test_repeats_show_how_much_sampling_moves_the_score() -> None:
+    space = {"model": ["scripted"], "retriever": ["bm25"], "passages": [3], "temperature": [0, 1]}
+    workbench.run(experiment(space=space, repeats=4))
+    found = {each.configuration["temperature"]: each for each in workbench.compare().figures}
+    assert found[0].repeat_deviation is None
+    assert (found[1].repeat_deviation or 0) > 0
+    assert found[1].answers == 4 * found[0].answers
+
+
+def test_metrics_that_disagree_on_the_best_setup_are_named() -> None:
+    workbench.run(experiment(metrics=["token_f1", "recall@1"], space={"model": ["scripted"], "passages": [1, 3]}))
+    comparison = workbench.compare()
+    best = {metric: figures.configuration for metric, figures in winners(comparison).items()}
+    said = [note for note in workbench.notes(comparison) if note.startswith("Metrics disagree on the best setup")]
+    assert len(said) == (len(set(best.values())) > 1)
+    assert all(f"[{configuration.id}]" in note for note in said for configuration in best.values())

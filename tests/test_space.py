@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.conftest import experiment, python
 from workbench.contracts import ModelFacts
 from workbench.errors import InputError, MachineError
-from workbench.records import DEFAULT_AXES, Configuration
+from workbench.records import ALL_PASSAGES, DEFAULT_AXES, Configuration
 from workbench.space import Points, canonical, point_configuration, points
 from workbench.specification import Space, read_experiment
 
@@ -66,6 +66,18 @@ CLOSED = {"model": ["scripted"], "retriever": ["none"]}
             "whole documents are not cut, so chunk sizes do not matter",
         ),
         ({"retriever": ["bm25", {"name": "bm25"}]}, 1, "the same values twice"),
+        (
+            CLOSED | {"example_choice": ["fixed", "nearest"]},
+            1,
+            "without examples it does not matter how they are chosen",
+        ),
+        ({"rerank_depth": [5, 10]}, 1, "without a reranker its depth does not matter"),
+        ({"dimensions": [None, 64]}, 1, "bm25 embeds nothing, so embedder and index do not matter"),
+        (
+            {"model": ["scripted"], "retriever": ["everything"], "passages": [1, 3]},
+            1,
+            "everything gives all it finds, so the number of passages does not matter",
+        ),
     ],
 )
 def test_equivalent_points_are_one_configuration_with_the_reason(axes, left, reason):
@@ -229,3 +241,31 @@ def test_identifiers_are_short_and_equality_is_theirs():
     assert one != other
     assert one != "one"
     assert Configuration({}, {"model": "other weights"}) != same
+
+
+@pytest.mark.parametrize(
+    ("axes", "why"),
+    [
+        (
+            {"retriever": ["dense"], "precision": ["int8"], "index": ["HNSW8"]},
+            "precision int8 goes with index Flat only",
+        ),
+        ({"retriever": ["hyde"]}, "hyde asks a model, and there is none"),
+        ({"rerank": ["likelihood"]}, "likelihood asks a model, and there is none"),
+    ],
+)
+def test_points_that_cannot_run_are_left_out_with_the_reason(axes, why):
+    found = spread(**axes)
+    assert found.configurations == ()
+    [reason] = found.impossible
+    assert reason.startswith(why)
+
+
+def test_a_retriever_with_a_model_of_its_own_needs_none_to_answer():
+    assert len(spread(retriever=[{"name": "hyde", "model": "scripted"}]).configurations) == 1
+
+
+def test_everything_takes_all_it_finds_and_says_so():
+    configuration = point_configuration(Space.model_validate({"model": ["scripted"], "retriever": ["everything"]}))
+    assert configuration["passages"] == ALL_PASSAGES
+    assert "0p" not in configuration.label

@@ -15,7 +15,16 @@ from tests.conftest import ROOT, experiment
 from workbench.errors import InputError, WorkbenchError
 from workbench.records import DEFAULT_AXES
 from workbench.space import points
-from workbench.specification import Experiment, Goal, Space, changed_goal, experiments, find_experiment, read_experiment
+from workbench.specification import (
+    Experiment,
+    Goal,
+    Space,
+    changed_goal,
+    experiments,
+    find_experiment,
+    presets,
+    read_experiment,
+)
 
 MINIMAL = {"corpus": "c", "evalset": "e"}
 
@@ -53,7 +62,7 @@ BAD = [
     ({"space": {"model": ["openai:"]}}, "space.model[0]: unknown model 'openai:'"),
     (
         {"space": {"retriever": ["none", {"name": "hybrid", "wieght": 1}]}},
-        "space.retriever[1]: hybrid has no parameter 'wieght'; its parameters: weight, ",
+        "space.retriever[1]: hybrid has no parameter 'wieght'; its parameters: fusion, ",
     ),
     (
         {"space": {"retriever": {"name": "hybrid", "weight": "a lot"}}},
@@ -61,13 +70,13 @@ BAD = [
     ),
     ({"space": {"retriever": ["bm52"]}}, "space.retriever[0]: unknown retriever 'bm52'; available: none, bm25"),
     ({"space": {"embedder": ["minilm"]}}, "space.embedder[0]: unknown embedder 'minilm'; available: embedded"),
-    ({"space": {"chunker": ["pages"]}}, "space.chunker[0]: unknown chunker 'pages'; available: document, tokens"),
+    ({"space": {"chunker": ["pages"]}}, "space.chunker[0]: unknown chunker 'pages'; available: document, markdown, "),
     ({"space": {"rerank": ["cross"]}}, "space.rerank[0]: unknown reranker 'cross'; available: none"),
-    ({"space": {"prompt": ["tense"]}}, "space.prompt[0]: unknown prompt 'tense'; available: cite, fewshot, terse"),
+    ({"space": {"prompt": ["tense"]}}, "space.prompt[0]: unknown prompt 'tense'; available: abstain, cite, fewshot, "),
     ({"space": {"prompt": ["x" * 5000]}}, "space.prompt[0]: unknown prompt 'xxx"),
     ({"space": {"modle": ["none"]}}, "space.modle is not a known key; did you mean model?"),
     ({"space": [1]}, "space is [1]; expected a valid dictionary"),
-    ({"metrics": ["bleu"]}, "metrics[0]: unknown metric 'bleu'; available: contains, "),
+    ({"metrics": ["bleu"]}, "metrics[0]: unknown metric 'bleu'; available: abstention, "),
     ({"metrics": ["recall@0"]}, "metrics[0]: recall@0: the cut-off must be a whole number from 1 to 50"),
     ({"metrics": []}, "metrics is []; expected at least 1 item"),
     ({"goal": {"metric": "bleu"}}, "goal.metric: unknown metric 'bleu'"),
@@ -275,3 +284,70 @@ def test_no_damaged_file_raises_anything_but_our_own_errors(changes):
         read_experiment("damaged.yaml")
     except WorkbenchError as error:
         assert str(error).startswith("damaged.yaml")
+
+
+# -------------------------------------------------------------------------------------------------- ranges, presets
+
+
+@pytest.mark.parametrize(
+    ("given", "values"),
+    [
+        ({"from": 64, "to": 256, "factor": 2}, [64, 128, 256]),
+        ({"from": 64, "to": 200, "step": 64}, [64, 128, 192]),
+        ({"from": 1, "to": 3}, [1, 2, 3]),
+        (7, [7]),
+    ],
+)
+def test_numbers_may_be_ranges(given, values):
+    assert read_experiment({**MINIMAL, "space": {"chunk_tokens": given}}).space.chunk_tokens == values
+
+
+def test_ranges_of_decimals_hit_their_end():
+    space = read_experiment({**MINIMAL, "space": {"temperature": {"from": 0, "to": 1, "step": 0.1}}}).space
+    assert space.temperature == [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"from": 64},
+        {"from": 64, "to": 1},
+        {"from": 1, "to": 9, "step": 0},
+        {"from": 1, "to": 9, "factor": 1},
+        {"from": 0, "to": 9, "factor": 2},
+        {"from": 1, "to": 9, "by": 2},
+        {"from": 1, "to": "9"},
+        {"from": 1, "to": 10_000_000},
+        {"from": 1, "to": float("nan")},
+        {"from": True, "to": float("inf")},
+    ],
+)
+def test_a_range_that_makes_no_sense_is_refused(given):
+    with pytest.raises(InputError, match=r"space.chunk_tokens is .*(range|from|values)"):
+        read_experiment({**MINIMAL, "space": {"chunk_tokens": given}})
+
+
+@pytest.mark.parametrize("name", presets())
+def test_every_preset_is_a_space_that_can_be_changed(name):
+    whole = read_experiment({**MINIMAL, "space": name}).space
+    changed = read_experiment({**MINIMAL, "space": {"preset": name, "model": ["none"], "passages": [9]}}).space
+    assert whole.retriever == changed.retriever != Space().retriever
+    assert (changed.model, changed.passages) == (["none"], [9])
+
+
+def test_an_unknown_preset_is_refused_with_those_there_are():
+    for space in ("tiny", {"preset": "tiny", "passages": [1]}):
+        with pytest.raises(InputError, match=r"space\.preset is 'tiny'; expected one of small, thorough"):
+            read_experiment({**MINIMAL, "space": space})
+
+
+def test_a_count_cannot_decide():
+    with pytest.raises(InputError, match=r"goal\.metric is 'length', which counts words; expected a metric from 0 to 1"):
+        read_experiment({**MINIMAL, "goal": {"metric": "length"}})
+
+
+def test_columns_travel_with_the_name_of_the_data():
+    source = {"path": "faq.csv", "columns": {"question": "ask", "answers": "the reply"}}
+    assert read_experiment({**MINIMAL, "evalset": source}).evalset == "faq.csv?question=ask&answers=the+reply"
+    with pytest.raises(InputError, match=r"corpus is .*expected a name, a path, or"):
+        read_experiment({**MINIMAL, "corpus": {"path": 3}})

@@ -15,7 +15,19 @@ import workbench
 from tests.conftest import experiment, passages
 from workbench import schema
 from workbench.errors import StoreError
-from workbench.records import Answer, Configuration, Failure, Ledger, Question, Reading, Score, ScoredAnswer, StageCost
+from workbench.records import (
+    Answer,
+    Configuration,
+    Failure,
+    IndexFacts,
+    Ledger,
+    Question,
+    Reading,
+    Score,
+    ScoredAnswer,
+    Span,
+    StageCost,
+)
 from workbench.schema import RUNS, TEXTS
 from workbench.store import LEASE_SECONDS, RunRecord, Store
 
@@ -41,7 +53,7 @@ def scored(question: str, text: str = "answer", failure: Failure | None = None) 
         text=text,
         citations=(1,),
         passages=passages("One passage.", "Another ✓ passage."),
-        retrieved=("d1", "d2"),
+        retrieved=(Span("d1", 0, 12), Span("d2", 3, 9)),
         prompt="<user>\nOne passage. Why?",
         finish_reason="stop",
         seconds=0.5,
@@ -133,6 +145,28 @@ def test_an_older_store_is_migrated_once(tmp_path: Path, monkeypatch: pytest.Mon
     assert [run.name for run in Store(path).runs()] == ["kept"]
     Store(path)
     assert done == [1]
+
+
+def test_a_store_of_version_1_keeps_its_answers(store: Store, run: RunRecord) -> None:
+    store.add_answers(run.id, [scored("q0"), scored("q1")])
+    with store.writing() as connection:
+        for table, column in (("trials", "index_facts"), ("answers", "completion"), ("answers", "loss")):
+            connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {column}")
+        connection.exec_driver_sql("UPDATE answers SET retrieved = '[\"d1\", \"d2\"]' WHERE question = 'q0'")
+        connection.exec_driver_sql("UPDATE answers SET retrieved = NULL WHERE question = 'q1'")
+        connection.exec_driver_sql("UPDATE workbench_meta SET value = '1' WHERE key = 'schema'")
+    store.close()
+    first, second = Store(store.url).answers(run.id)
+    assert first.answer.retrieved == (Span("d1", 0, 0), Span("d2", 0, 0))
+    assert second.answer.retrieved is None
+    assert first.answer.text == "answer"
+    assert [trial.index for trial in Store(store.url).trials(run.id)] == [None]
+
+
+def test_what_is_known_of_an_index_is_kept_with_its_trial(store: Store, run: RunRecord) -> None:
+    facts = IndexFacts(chunks=7, bytes=1234, recall=0.9, build=Reading(seconds=1.5, cpu_seconds=2.0))
+    store.set_index_facts(run.id, "c", facts)
+    assert [trial.index for trial in store.trials(run.id)] == [facts]
 
 
 def test_any_database_url_of_sqlalchemy_is_taken(tmp_path: Path) -> None:

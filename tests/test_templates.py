@@ -120,8 +120,8 @@ def test_a_projects_template_stands_before_the_shipped_one_and_its_text_is_its_d
     ],
 )
 def test_citations_are_read_where_the_template_asks_for_them(text, plain, cited):
-    assert templates.load("cite").citations(text, 3) == (plain, cited)
-    assert templates.load("terse").citations(text, 3) == (text, ())
+    assert templates.load("cite").read(text, 3) == templates.Reading(answer=plain, citations=cited)
+    assert templates.load("terse").read(text, 3) == templates.Reading(answer=text)
 
 
 def test_every_problem_of_a_template_is_named_at_once():
@@ -156,5 +156,5 @@ def test_bad_templates_say_what_is_wrong(text, said):
 
 @pytest.mark.parametrize("name", ["nope", "", "../terse", "x" * 5000, "a\0b", "prompts", "\ud800"])
 def test_unknown_templates_are_refused_with_what_there_is(name):
-    with pytest.raises(InputError, match=r"unknown prompt .*available: cite, fewshot, terse"):
+    with pytest.raises(InputError, match=r"unknown prompt .*available: abstain, cite, fewshot, .*terse"):
         templates.load(name)

@@ -20,7 +20,6 @@ _LATER = {
     "budget": "run control from another process",
     "gate": "the CI gate",
     "verify": "certificates",
-    "data": "importing data",
     "regions": "carbon by region",
     "reprice": "re-pricing stored runs",
 }
@@ -54,6 +53,13 @@ store_option = click.option(
 )
 format_option = click.option(
     "--format", "format_", type=_FORMATS, default="table", show_default=True, help="How to print it."
+)
+column_option = click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="KEY=NAME",
+    help="A table's column that is not named as usual, as text=body; may be given several times.",
 )
 out_option = click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file instead of standard output."
@@ -286,7 +292,7 @@ def answers(
     """
     exports = _lazy("exports")
     with_store = _store(store_url)
-    metrics = with_store.get(run).experiment["metrics"]
+    metrics = [*map(_lazy("records").plugin_label, with_store.get(run).experiment["metrics"])]
     pairs = workbench.answers(run, configuration=configuration, question=question, store=with_store)
     columns = [*exports.ANSWER_COLUMNS, *metrics]
     if format_ == "json":
@@ -337,8 +343,9 @@ def runs(format_: str, store_url: str | None) -> None:
 @cli.command()
 @click.argument("files", nargs=-1, metavar="[FILE …]")
 @click.option("--format", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@column_option
 @click.pass_context
-def check(context: click.Context, files: tuple[str, ...], format_: str) -> None:
+def check(context: click.Context, files: tuple[str, ...], format_: str, columns: tuple[str, ...]) -> None:
     """Validate experiments, corpora and eval sets; with no file, what can run and be measured on this machine.
 
     \b
@@ -346,15 +353,113 @@ def check(context: click.Context, files: tuple[str, ...], format_: str) -> None:
       workbench check
       workbench check python-reference
       workbench check experiment.yaml ../data/my-beir-folder squad.json
+      workbench check faq.csv --column question=ask --column answers=reply
     """
-    found = workbench.check(files)
+    found = workbench.check(files, _pairs(columns))
+    _print_findings(context, found, format_, bad=2 if files else 4)
+
+
+def _print_findings(context: click.Context, found: Any, format_: str, bad: int) -> None:
     terminal = _lazy("terminal")
     if format_ == "json":
         terminal.plain({"findings": found})
     else:
         terminal.print_findings(found)
     if any(finding.state == "bad" for finding in found):
-        context.exit(2 if files else 4)
+        context.exit(bad)
+
+
+def _pairs(columns: tuple[str, ...]) -> dict[str, str]:
+    pairs = [column.partition("=") for column in columns]
+    for field, _, column in pairs:
+        if not field or not column:
+            raise click.UsageError("--column is KEY=NAME: our field and the column that holds it, such as text=body")
+    return {field: column for field, _, column in pairs}
+
+
+@cli.group()
+def data() -> None:
+    """Bring data into the project folder: import it, split it anew, describe it."""
+
+
+@data.command("import")
+@click.argument("source", metavar="SRC")
+@click.option("--as", "name", required=True, metavar="NAME", help="The name of the corpus and of the evaluation set.")
+@click.option("--questions", metavar="SRC", help="Where the questions are, if not with the documents.")
+@click.option("--title", default="", help="What it is.")
+@click.option("--licence", default="", help="The licence of the data [asked for on a terminal].")
+@click.option("--source", "origin", default="", help="Where the data come from [asked for on a terminal].")
+@column_option
+@click.option("--seed", default=7, show_default=True, help="Of the split of questions that have none.")
+@click.option("--force", is_flag=True, help="Replace data of that name; its experiment stays.")
+def import_(
+    source: str,
+    name: str,
+    questions: str | None,
+    title: str,
+    licence: str,
+    origin: str,
+    columns: tuple[str, ...],
+    seed: int,
+    force: bool,
+) -> None:
+    """Make corpora/NAME and evals/NAME, with a first experiment, from data in any format.
+
+    \b
+    SRC is a folder of .md .txt .html .rst .pdf files, a BEIR folder, a SQuAD file, .csv .tsv .jsonl, or hf:owner/name.
+    Examples:
+      workbench data import docs/ --as handbook --questions faq.csv --licence CC-BY-4.0 --source "our handbook"
+      workbench data import faq.csv --as faq --column question=ask --column text=page
+      workbench data import hf:rajpurkar/squad@validation --as squad
+    """
+    if sys.stdin.isatty():
+        licence = licence or click.prompt("Licence of the data", default="", show_default=False, err=True)
+        origin = origin or click.prompt("Where the data come from", default="", show_default=False, err=True)
+    done = _lazy("imports").import_data(
+        source,
+        name,
+        questions=questions,
+        title=title,
+        licence=licence,
+        origin=origin,
+        columns=_pairs(columns),
+        seed=seed,
+        force=force,
+    )
+    for file in done.files:
+        click.echo(f"written: {file}", err=True)
+    splits = ", ".join(f"{split} {count}" for split, count in done.splits.items())
+    click.echo(
+        f"{done.documents} documents, {sum(done.splits.values())} questions{splits and f' ({splits})'}", err=True
+    )
+    for note in done.notes:
+        click.echo(f"note: {note}", err=True)
+    if done.splits:
+        click.echo(f"Next: workbench run {Path('evals', name, 'experiment.yaml')}", err=True)
+
+
+@data.command()
+@click.argument("name")
+@click.option("--test", default=0.33, show_default=True, help="The share of questions to keep for the last test.")
+@click.option("--seed", default=7, show_default=True, help="Another seed is another split.")
+def split(name: str, test: float, seed: int) -> None:
+    """Write a new seeded dev and test split into evals/NAME.
+
+    \b
+    Example:
+      workbench data split handbook --test 0.33 --seed 7
+    """
+    sizes = _lazy("imports").split(name, test=test, seed=seed)
+    click.echo(f"evals/{name}: {', '.join(f'{split} {count}' for split, count in sizes.items())}", err=True)
+
+
+@data.command()
+@click.argument("name")
+@click.option("--format", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.pass_context
+def describe(context: click.Context, name: str, format_: str) -> None:
+    """What a corpus and evaluation set hold: counts, lengths in tokens, duplicates, splits, and everything wrong."""
+    _print_findings(context, _lazy("imports").describe(name), format_, bad=2)
 
 
 @cli.group(invoke_without_command=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,10 +12,12 @@ import numpy as np
 from workbench.ledger import add, price, scale, spent, standalone, standalone_cost
 from workbench.pareto import frontier
 from workbench.records import (
+    CORRECT_FROM,
     Answer,
     Coefficients,
     Configuration,
     Energy,
+    IndexFacts,
     OneOff,
     Question,
     Reading,
@@ -25,7 +27,6 @@ from workbench.records import (
 from workbench.specification import Goal
 from workbench.stats import Array, Interval, interval
 
-CORRECT_FROM = 0.5  # an answer counts as correct from this value of the deciding metric on
 COSTS = ("joules", "tokens", "seconds")
 
 _ENOUGH_UNDISTURBED = 10  # answers; below that, latency is shown over all of them and marked
@@ -42,7 +43,9 @@ class Latency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """One configuration's figures. Means are per answer; ``None`` is not measured. ``failures`` counts by code."""
+    """One configuration's figures. Means are per answer; ``None`` is not measured. ``failures`` counts by code, ``losses``
+    by the place where wrong answers were lost. ``repeat_deviation`` is the standard deviation of the deciding score between
+    repeats of a question, pooled over questions."""
 
     configuration: Configuration
     state: str
@@ -57,6 +60,10 @@ class Figures:
     correct: int
     failures: dict[str, int]
     rebuilt: int
+    losses: dict[str, int]
+    repeat_deviation: float | None
+    index: IndexFacts | None
+    index_joules: Energy | None
     frontier: bool = False
 
 
@@ -195,7 +202,34 @@ def _figures(
         correct=correct,
         failures=dict(Counter(answer.failure.code for answer in answers if answer.failure is not None)),
         rebuilt=sum(1 for answer in answers if answer.reused),
+        losses=dict(Counter(each.loss for each in scored if each.loss)),
+        repeat_deviation=_repeat_deviation(scored, goal.metric),
+        index=trial.index,
+        index_joules=None
+        if trial.index is None or trial.index.build is None
+        else price(trial.index.build, coefficients),
     )
+
+
+def winners(comparison: Comparison) -> dict[str, Figures]:
+    """The configuration with the best mean of every metric whose best is clear, for a look at whether metrics agree."""
+    found = {}
+    for metric in comparison.matrix.scores:
+        scored = [figures for figures in comparison.figures if (figures.scores[metric]) is not None]
+        means = [interval.mean for figures in scored if (interval := figures.scores[metric]) is not None]
+        if means and means.count(max(means)) == 1:
+            found[metric] = scored[means.index(max(means))]
+    return found
+
+
+def _repeat_deviation(scored: Sequence[ScoredAnswer], metric: str) -> float | None:
+    values: defaultdict[str, list[float]] = defaultdict(list)
+    for each in scored:
+        for score in each.scores:
+            if score.metric == metric and score.value is not None:
+                values[each.answer.question].append(score.value)
+    repeated = [np.var(group, ddof=1) for group in values.values() if len(group) > 1]
+    return float(np.sqrt(np.mean(repeated))) if repeated else None
 
 
 def _latency(answers: Sequence[Answer]) -> Latency | None:

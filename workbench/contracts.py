@@ -15,9 +15,11 @@ from workbench.records import (
     Chunk,
     Completion,
     Configuration,
+    Corpus,
     Decoding,
     Document,
     Passage,
+    PluginChoice,
     Prompt,
     Question,
     Reading,
@@ -71,19 +73,43 @@ class Embedder(Protocol):
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
 
 
+class EmbedderOf(Protocol):
+    """An embedder by name, built once and shared; without a name the configuration's own (its axis ``embedder``)."""
+
+    def __call__(self, choice: PluginChoice | None = None) -> Embedder: ...
+
+
+class ModelOf(Protocol):
+    """A model by name, built once and shared; without a name the configuration's own (its axis ``model``)."""
+
+    def __call__(self, choice: PluginChoice | None = None) -> Model: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sources:
+class Tools:
+    """What rerankers and compressors are built from, ``build(tools, *, parameters)``: other plugins, on demand."""
+
+    embedder: EmbedderOf
+    model: ModelOf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources(Tools):
     """What a retriever is built from: ``build(sources, *, parameters)``.
 
     ``folder`` is an empty folder for this index or one that the same plugin filled before (look for its own files);
-    ``None`` keeps the index in memory. ``embedder`` and ``retriever`` build on demand, shared with whoever else asks.
+    ``None`` keeps the index in memory. ``retriever`` builds another one on demand, shared with whoever else asks.
+    ``question`` looks a question of the evaluation set up by its text, for bounds that know the gold.
     """
 
+    corpus: Corpus
     chunks: Sequence[Chunk]
     index: str
+    precision: str
+    context_tokens: int
     folder: Path | None
-    embedder: Callable[[], Embedder]
-    retriever: Callable[[str], Retriever]
+    retriever: Callable[[PluginChoice], Retriever]
+    question: Callable[[str], Question | None]
 
 
 class Retriever(Protocol):
@@ -92,12 +118,29 @@ class Retriever(Protocol):
     def search(self, question: str) -> Sequence[Passage]: ...
 
 
+class Reranker(Protocol):
+    """Puts passages into a better order for a question; the pipeline hands it the first ``rerank_depth`` of the ranking."""
+
+    def rerank(self, question: str, passages: Sequence[Passage]) -> Sequence[Passage]: ...
+
+
+class Compressor(Protocol):
+    """Shortens passages to what matters for a question, within a budget of tokens; a passage may vanish."""
+
+    def compress(
+        self, question: str, passages: Sequence[Passage], budget: int, count_tokens: Callable[[str], int]
+    ) -> Sequence[Passage]: ...
+
+
 class Metric(Protocol):
     """Scores one answer from 0 to 1; ``None`` with a reason where the metric does not apply."""
 
     name: str
     judges: Literal["answer", "retrieval"]
-    """What it looks at: a model's failure scores 0 in metrics of answers and changes nothing in metrics of retrieval."""
+    """What it looks at: a model's failure scores 0 in metrics of answers and changes nothing in metrics of retrieval.
+
+    A metric whose values are a count instead of 0 to 1 says so with ``unit`` (``words``); it cannot decide a choice.
+    """
 
     def score(self, question: Question, answer: Answer) -> Score: ...
 

@@ -5,17 +5,24 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import psutil
-import yaml
 
 from workbench.coefficients import coefficients, processor
 from workbench.errors import InputError, WorkbenchError
-from workbench.library import DataReport, check_data, load_corpus, load_evalset, locate
+from workbench.library import (
+    DataReport,
+    check_data,
+    corpus_of,
+    holds,
+    locate,
+    read_corpus,
+    read_evalset,
+)
 from workbench.space import points
 from workbench.specification import experiments, read_experiment
 from workbench.weights import Presence, catalogue, presence
@@ -26,7 +33,10 @@ _EXTRAS = {
     "hosted": ("langchain",),
     "charts": ("altair", "vl_convert"),
     "app": ("streamlit", "pandas"),
+    "files": ("pypdf", "inscriptis"),
+    "hub": ("datasets",),
 }
+_SHOWN = 50  # problems of one set of data
 _COUNTERS = (
     Path("/sys/class/powercap/intel-rapl:0/energy_uj"),
     Path("/sys/class/powercap/intel-rapl/intel-rapl:0/energy_uj"),
@@ -43,9 +53,12 @@ class Finding:
     advice: str = ""
 
 
-def check(files: Sequence[str | Path] = ()) -> list[Finding]:
-    """Findings about files (experiments, corpora, eval sets, by path or name), or without any about this machine."""
-    return [finding for file in files for finding in check_file(file)] if files else machine()
+def check(files: Sequence[str | Path] = (), columns: Mapping[str, str] | None = None) -> list[Finding]:
+    """Findings about files (experiments, corpora, eval sets, by path or name), or without any about this machine.
+
+    ``columns`` names the columns of tables that are not named as usual: our field → column.
+    """
+    return [finding for file in files for finding in check_file(file, columns)] if files else machine()
 
 
 def models() -> list[Presence]:
@@ -120,7 +133,7 @@ def _quiet_threads() -> Finding:
     )
 
 
-def check_file(file: str | Path) -> list[Finding]:
+def check_file(file: str | Path, columns: Mapping[str, str] | None = None) -> list[Finding]:
     """Findings about one experiment, corpus or eval set."""
     try:
         kinds = _kinds(file)
@@ -129,7 +142,7 @@ def check_file(file: str | Path) -> list[Finding]:
     found: list[Finding] = []
     for kind in kinds:
         try:
-            found += {"experiment": _experiment, "data": _data}[kind](str(file))
+            found += _experiment(str(file)) if kind == "experiment" else _data(str(file), columns)
         except WorkbenchError as error:
             found += _bad(str(file), error)
     return found
@@ -142,16 +155,23 @@ def _bad(what: str, error: WorkbenchError) -> list[Finding]:
 
 def _kinds(file: str | Path) -> list[str]:
     path = Path(file)
-    if path.suffix in (".yaml", ".yml") and path.is_file():
+    if path.suffix in (".yaml", ".yml") and _exists(path) and path.is_file():
         return ["experiment"]
-    kinds = ["data"] if path.exists() or _named(file) else []
-    if not path.exists() and str(file) in experiments():
+    kinds = ["data"] if _exists(path) or _named(file) else []
+    if not _exists(path) and str(file) in experiments():
         kinds.append("experiment")
     if not kinds:
         raise InputError(
             f"{file}: neither an experiment, a corpus nor an eval set; give a path, or a name that `workbench check` knows"
         )
     return kinds
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name too long for any file, or with a null character
+        return False
 
 
 def _named(name: str | Path) -> bool:
@@ -176,21 +196,22 @@ def _experiment(name: str) -> list[Finding]:
             detail=f"{len(found.configurations)} configurations of {found.product} points"
             + (f"; {merged} impossible or equivalent: {reasons}" if merged else ""),
         ),
-        *_data_of(experiment.corpus, experiment.evalset, experiment.seed),
+        *findings_of(experiment.corpus, experiment.evalset, experiment.seed),
     ]
 
 
-def _data(name: str) -> list[Finding]:
+def _data(name: str, columns: Mapping[str, str] | None = None) -> list[Finding]:
     """A path may hold a corpus, an eval set, or both; a name may stand for both."""
     path = Path(name)
-    if not path.exists():
-        return _data_of(_or_none("corpora", name), _or_none("evals", name), 0)
-    if path.is_dir() and (path / "evalset.yaml").is_file() and not (path / "corpus.yaml").is_file():
-        stated = yaml.safe_load((path / "evalset.yaml").read_text(encoding="utf-8", errors="replace"))
-        corpus = stated.get("corpus") if isinstance(stated, dict) else None
-        return _data_of(corpus if isinstance(corpus, str) else None, name, 0)
-    questions = path.is_dir() and any((path / each).exists() for each in ("queries.jsonl", "questions.jsonl"))
-    return _data_of(name, name if questions or path.suffix == ".json" else None, 0)
+    if not _exists(path) and not name.startswith("hf:"):
+        evalset = _or_none("evals", name)
+        corpus = _or_none("corpora", name) or (corpus_of(name) if evalset else None)
+        return findings_of(corpus, evalset, 0, columns)
+    if (path / "evalset.yaml").is_file() and not (path / "corpus.yaml").is_file():
+        return findings_of(corpus_of(name), name, 0, columns)
+    there = holds(name, columns)
+    evalset = name if "questions" in there else None
+    return findings_of(name if "documents" in there or not evalset else None, evalset, 0, columns)
 
 
 def _or_none(kind: Literal["corpora", "evals"], name: str) -> str | None:
@@ -201,12 +222,30 @@ def _or_none(kind: Literal["corpora", "evals"], name: str) -> str | None:
     return name
 
 
-def _data_of(corpus_name: str | None, evalset_name: str | None, seed: int) -> list[Finding]:
+def findings_of(
+    corpus_name: str | None, evalset_name: str | None, seed: int, columns: Mapping[str, str] | None = None
+) -> list[Finding]:
+    """What a corpus and an eval set, by names or paths, hold, and everything that is wrong with either."""
+    bad: list[Finding] = []
+    corpus = evalset = None
+    places: dict[str, str] = {}
+    notes: list[str] = []
+    try:
+        if corpus_name:
+            corpus, said = read_corpus(corpus_name, columns)
+            notes += said
+    except InputError as error:
+        bad += _bad(corpus_name or "", error)
+    try:
+        if evalset_name:
+            evalset, places, said = read_evalset(evalset_name, corpus, seed, columns)
+            notes += said
+    except InputError as error:
+        bad += _bad(evalset_name or "", error)
     found: list[Finding] = []
-    corpus = load_corpus(corpus_name) if corpus_name else None
-    evalset = load_evalset(evalset_name, corpus, seed=seed) if evalset_name else None
     if corpus is not None:
-        found += describe(check_data(corpus, evalset), corpus.name, evalset.name if evalset else None)
+        report = check_data(corpus, evalset, places)
+        found += describe(report, corpus.name, evalset.name if evalset else None)
     elif evalset is not None:
         found.append(
             Finding(
@@ -215,18 +254,18 @@ def _data_of(corpus_name: str | None, evalset_name: str | None, seed: int) -> li
                 detail=f"{len(evalset.questions)} questions; its corpus was not checked",
             )
         )
-    return found
+    return [*found, *(Finding(what="note", state="ok", detail=note) for note in dict.fromkeys(notes)), *bad]
 
 
 def describe(report: DataReport, corpus: str, evalset: str | None) -> list[Finding]:
-    """A data report as findings."""
+    """A data report as findings, at most 50 of its problems among them."""
     found = [
         Finding(
             what=f"{corpus} (corpus)",
             state="ok",
             detail=f"{report.documents} documents; tokens per document: median {report.document_tokens_p50}, "
             f"95 % below {report.document_tokens_p95}, longest {report.document_tokens_max}; "
-            f"{len(report.duplicate_texts)} groups of equal texts",
+            f"{len(report.duplicate_texts)} groups of equal texts{_examples(report.duplicate_texts)}",
         )
     ]
     if evalset is not None:
@@ -235,8 +274,22 @@ def describe(report: DataReport, corpus: str, evalset: str | None) -> list[Findi
             Finding(
                 what=f"{evalset} (eval set)",
                 state="ok",
-                detail=f"{report.questions} questions ({splits}), {report.unanswerable_share or 0:.0%} unanswerable; "
+                detail=f"{report.questions} questions ({splits}), {report.unanswerable_share or 0:.0%} unanswerable, "
+                f"{report.without_evidence} answerable without evidence, {report.with_spans} with spans; "
+                f"tokens per question: median {report.question_tokens_p50}, 95 % below {report.question_tokens_p95}, "
+                f"longest {report.question_tokens_max}; "
                 f"every accepted answer's presence in its gold text was checked: {len(report.problems)} problems",
             )
         )
-    return [*found, *(Finding(what=evalset or corpus, state="bad", detail=problem) for problem in report.problems)]
+    shown = [*report.problems[:_SHOWN]]
+    if len(report.problems) > _SHOWN:
+        shown.append(f"… and {len(report.problems) - _SHOWN} more")
+    return [*found, *(Finding(what=evalset or corpus, state="bad", detail=problem) for problem in shown)]
+
+
+def _examples(groups: Sequence[Sequence[str]]) -> str:
+    """The first groups of documents with the same text, by id."""
+    if not groups:
+        return ""
+    texts = (" = ".join(group[:3]) + (" = …" if len(group) > 3 else "") for group in groups[:3])
+    return f" ({'; '.join(texts)}{'; …' if len(groups) > 3 else ''})"

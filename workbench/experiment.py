@@ -18,10 +18,12 @@ from workbench import registry
 from workbench.contracts import Executor, Meter, Metric, Strategy
 from workbench.environment import changes, environment
 from workbench.errors import InputError, NotComparable, Stopped
-from workbench.ledger import add, price, spent, standalone_cost
+from workbench.ledger import Recorder, add, price, spent, standalone_cost
 from workbench.library import load_corpus, load_evalset
+from workbench.losses import place_of_loss
 from workbench.pipeline import Pipeline, Task
 from workbench.records import (
+    CORRECT_FROM,
     Answer,
     Coefficients,
     Configuration,
@@ -32,6 +34,7 @@ from workbench.records import (
     Score,
     ScoredAnswer,
     as_json,
+    plugin_label,
 )
 from workbench.space import Points, points
 from workbench.specification import Experiment, read_experiment
@@ -40,8 +43,10 @@ from workbench.weights import cache_folder
 
 _FLUSH_SECONDS = 0.5
 _FLUSH_ANSWERS = 500
+_REFUSED = "cannot run here:"
 _STOPPED = "stopped after"  # how the reason of a trial begins that is not asked any further
 _FAILURES_IN_A_ROW = 10  # identical infrastructure failures that stop a trial
+_RANKING_KEPT = 10
 _REQUEST_SECONDS = 0.5  # how often the store is asked whether somebody wants the run to stop
 
 HARNESS = "harness"  # the one-off work that is the run loop's own
@@ -96,7 +101,7 @@ def run(
     found = points(experiment.space)
     if not found.configurations:
         raise InputError(f"the space has no possible configuration: {'; '.join(found.impossible) or 'it is empty'}")
-    metrics = {choice: registry.build("metrics", choice) for choice in experiment.metrics}
+    metrics = {plugin_label(choice): registry.build("metrics", choice) for choice in experiment.metrics}
     strategy: Strategy = registry.build("strategies", experiment.strategy)
     executor: Executor = registry.build("executors", "local")
     meter: Meter = registry.build("meters", "cpu_time")
@@ -108,20 +113,24 @@ def run(
             store.drop_failed(record.id)
         store.add_trials(record.id, found.configurations)
         store.add_questions(record.id, questions)
+        texts = {document.id: document.text for document in corpus.documents}
+        session = _Session(
+            store, record, experiment, found.configurations, questions, metrics, texts, meter, progress, stop
+        )
         pipeline = Pipeline(
             corpus,
             meter=meter,
             record=lambda work: store.add_one_off(record.id, work),
             cache=cache_folder(),
+            questions=evalset.questions,
+            ranking_depth=_ranking_depth(metrics),
             seed=experiment.seed,
             timeout_seconds=experiment.timeout_seconds,
             retries=experiment.retries,
-        )
-        session = _Session(
-            store, record, experiment, found.configurations, questions, metrics, pipeline, progress, stop
+            report=session.report,
         )
         try:
-            stopped = session.work_through(strategy, executor)
+            stopped = session.work_through(strategy, executor, pipeline)
         finally:
             session.flush()
             pipeline.close()
@@ -132,6 +141,11 @@ def run(
             f"run {record.name!r} stopped: {stopped}; {session.done} of {session.total} answers are stored. Run it again to continue"
         )
     return Outcome(run=record.name, answers=session.done, total=session.total, points=found)
+
+
+def _ranking_depth(metrics: Mapping[str, Metric]) -> int:
+    """How much of a ranking is kept: what the metrics look at, and enough to say later where an answer was lost."""
+    return max([_RANKING_KEPT, *(getattr(metric, "k", 0) for metric in metrics.values())])
 
 
 def choose_questions(evalset: EvalSet, experiment: Experiment) -> list[Question]:
@@ -188,7 +202,8 @@ class _Session:
         configurations: Sequence[Configuration],
         questions: Sequence[Question],
         metrics: Mapping[str, Metric],
-        pipeline: Pipeline,
+        texts: Mapping[str, str],
+        meter: Meter,
         progress: Callable[[Progress], None],
         stop: Callable[[], bool],
     ) -> None:
@@ -198,7 +213,9 @@ class _Session:
         self._configurations = configurations
         self._questions = questions
         self._metrics = metrics
-        self._pipeline = pipeline
+        self._texts = texts
+        self._meter = meter
+        self._judged: dict[str, list[Reading]] = {}
         self._progress = progress
         self._stop = stop
         self._coefficients = Coefficients(**record.environment["coefficients"])
@@ -220,6 +237,8 @@ class _Session:
         self._calls = self._done = self._matrix.held
         self._failures = Counter({"failed": sum(1 for kind in store.answered(record.id).values() if kind)})
         self._in_a_row: dict[str, tuple[str, int]] = {}
+        self._refused: dict[str, str] = {}
+        self._indexed: set[str] = set()
         self._closed = {
             trial.configuration.id for trial in store.trials(record.id) if trial.reason.startswith(_STOPPED)
         }
@@ -236,9 +255,9 @@ class _Session:
 
     # ------------------------------------------------------------------------------------------------------- loop
 
-    def work_through(self, strategy: Strategy, executor: Executor) -> str:
+    def work_through(self, strategy: Strategy, executor: Executor, pipeline: Pipeline) -> str:
         """Round after round until nothing is left to ask; returns why it stopped early, or an empty string."""
-        self._report("starting")
+        self.report("starting")
         while True:
             answered = self._matrix.answered()
             for row, configuration in enumerate(self._configurations):
@@ -254,15 +273,28 @@ class _Session:
                     continue
                 if reason := self._why_stop():
                     return reason
-                if reason := self._block(executor, configuration, [column for _, column in block]):
+                if reason := self._block(executor, pipeline, configuration, [column for _, column in block]):
                     return reason
         self.flush()
         self._close_trials()
+        if self._refused and len(self._refused) == len(self._configurations):
+            raise InputError(f"no configuration can run: {'; '.join(dict.fromkeys(self._refused.values()))}")
         return ""
 
-    def _block(self, executor: Executor, configuration: Configuration, columns: Sequence[int]) -> str:
-        self._report(f"preparing {configuration.label}")
-        self._pipeline.prepare(configuration)
+    def _block(
+        self, executor: Executor, pipeline: Pipeline, configuration: Configuration, columns: Sequence[int]
+    ) -> str:
+        self.report(f"preparing {configuration.label}")
+        try:
+            pipeline.prepare(configuration)
+        except InputError as error:  # what this configuration asks for does not go with this corpus; others do
+            self._refused[configuration.id] = str(error)
+            self._closed.add(configuration.id)
+            self._store.set_trial(self._run_id, configuration.id, "eliminated", f"{_REFUSED} {error}")
+            return ""
+        if configuration.id not in self._indexed and (facts := pipeline.index_facts(configuration)) is not None:
+            self._store.set_index_facts(self._run_id, configuration.id, facts)
+        self._indexed.add(configuration.id)
         self._current = configuration.label
         tasks = self._tasks(configuration, columns)
         reason = ""
@@ -275,7 +307,7 @@ class _Session:
                     return
                 yield task
 
-        for answer in executor.run(self._pipeline.answer, feed(), configuration["concurrency"]):
+        for answer in executor.run(pipeline.answer, feed(), configuration["concurrency"]):
             self._take(configuration, answer)
         return reason
 
@@ -289,7 +321,11 @@ class _Session:
 
     def _take(self, configuration: Configuration, answer: Answer) -> None:
         question = self._matrix.question(answer.question)
-        scored = ScoredAnswer(answer=answer, scores=score(question, answer, self._metrics))
+        with Recorder(self._meter, base=None) as recorder:
+            scores = score(question, answer, self._metrics)
+        scored = ScoredAnswer(answer=answer, scores=scores, loss=self._loss(question, answer, scores))
+        for stage, reading in recorder.stages().items():
+            self._judged.setdefault(stage, []).append(reading)  # what metrics ask of models; never an answer's cost
         self._buffer.append(scored)
         self._matrix.add(scored, self._cost(answer))
         reading = spent(answer.ledger)
@@ -301,6 +337,13 @@ class _Session:
         self._watch(configuration, answer)
         if time.monotonic() - self._flushed > _FLUSH_SECONDS or len(self._buffer) >= _FLUSH_ANSWERS:
             self.flush()
+
+    def _loss(self, question: Question, answer: Answer, scores: Sequence[Score]) -> str:
+        """Where a wrong answer was lost, by the deciding metric; empty for right ones and where it does not apply."""
+        value = next((each.value for each in scores if each.metric == self._experiment.goal.metric), None)
+        if value is None or self._metrics[self._experiment.goal.metric].judges != "answer":
+            return ""
+        return place_of_loss(question, answer, correct=value >= CORRECT_FROM, texts=self._texts) or ""
 
     def _watch(self, configuration: Configuration, answer: Answer) -> None:
         """Close a trial whose answers fail in the same way time after time."""
@@ -326,7 +369,7 @@ class _Session:
             stored, self._buffer = self._buffer, []
             self._store.add_answers(self._run_id, stored)
             self._done += len(stored)
-            self._report("")
+            self.report("")
         self._flushed = time.monotonic()
 
     def _close_trials(self) -> None:
@@ -344,6 +387,9 @@ class _Session:
 
     def book_the_rest(self) -> None:
         """Book this process's CPU time that no answer and no one-off work accounts for: loop, scoring, storing."""
+        for stage, readings in self._judged.items():
+            work = OneOff(work=stage, what="scoring answers; not part of what they cost", reading=add(readings))
+            self._store.add_one_off(self._run_id, work)
         one_offs = self._store.one_offs(self._run_id)[self._one_offs_before :]
         metered = self._metered + sum(work.reading.cpu_seconds or 0.0 for work in one_offs)
         rest = Reading(
@@ -390,7 +436,8 @@ class _Session:
         self._spent[:] = [add(self._spent)]
         return self._spent[0]
 
-    def _report(self, doing: str) -> None:
+    def report(self, doing: str) -> None:
+        """Tell whoever watches where the run stands, and what it is about if that takes long."""
         self._progress(
             Progress(
                 done=self.done,

@@ -6,23 +6,25 @@ import csv
 import html
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from workbench.comparison import Comparison, Figures
+from workbench.comparison import Comparison, Figures, winners
 from workbench.errors import InputError
 from workbench.ledger import standalone
+from workbench.losses import EXPLAINED, Loss, sentence
 from workbench.recommendation import choose, sentences
-from workbench.records import DEFAULT_AXES, Energy, Question, ScoredAnswer, as_json, plugin_label
+from workbench.records import DEFAULT_AXES, Energy, Question, ScoredAnswer, as_json, plugin_label, ranked_documents
 from workbench.registry import require
 from workbench.stats import Interval
 
 FORMATS = ("table", "csv", "json", "markdown", "html")
 NOT_MEASURED = "not measured"
 
+INDEX_COLUMNS = ("index (MB)", "building the index (J, low–high)", "index recall@10 against exact search")
 _FORMULA = ("=", "+", "-", "@")
 
 
@@ -81,9 +83,37 @@ def header(comparison: Comparison) -> list[str]:
         "p95 (s)",
         "joules per answer (low–high)",
         "joules per correct answer",
+        *INDEX_COLUMNS,
+        *(["sd between repeats"] if _repeated(comparison) else []),
         "failures",
+        "wrong answers lost",
         "state",
     ]
+
+
+def index_texts(figures: Figures) -> list[str]:
+    """What is known of a configuration's index, as texts: size, what building it takes, and what it misses."""
+    index = figures.index
+    if index is None:
+        return ["–", "–", "–"]
+    return [
+        NOT_MEASURED if index.bytes is None else f"{index.bytes / 1e6:.2f}",
+        energy_text(figures.index_joules),
+        "exact" if index.recall is None else f"{index.recall:.3f}",
+    ]
+
+
+def losses_text(losses: Mapping[str, int]) -> str:
+    """Where wrong answers were lost, the commonest place first."""
+    return ", ".join(f"{count} {place.replace('_', ' ')}" for place, count in _commonest(losses)) or "0"
+
+
+def _commonest(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+
+
+def _repeated(comparison: Comparison) -> bool:
+    return any(figures.repeat_deviation is not None for figures in comparison.figures)
 
 
 def rows(comparison: Comparison) -> list[list[str]]:
@@ -104,7 +134,10 @@ def rows(comparison: Comparison) -> list[list[str]]:
             else f"{figures.seconds.p95:.2f}{'*' if figures.seconds.disturbed else ''}",
             energy_text(figures.joules),
             number(figures.joules_per_correct, 2) if figures.correct or figures.joules is None else "no correct answer",
+            *index_texts(figures),
+            *(["–" if (sd := figures.repeat_deviation) is None else f"{sd:.3f}"] if _repeated(comparison) else []),
             failures_text(figures.failures),
+            losses_text(figures.losses),
             figures.state + (", frontier" if figures.frontier else ""),
         ]
         for figures in sorted_figures(comparison)
@@ -178,6 +211,16 @@ def as_mapping(comparison: Comparison) -> dict[str, Any]:
                 "joules": _energy(figures.joules),
                 "joules_per_correct": figures.joules_per_correct,
                 "failures": figures.failures,
+                "losses": figures.losses,
+                "repeat_deviation": figures.repeat_deviation,
+                "index": None
+                if figures.index is None
+                else {
+                    "chunks": figures.index.chunks,
+                    "bytes": figures.index.bytes,
+                    "recall_vs_flat@10": figures.index.recall,
+                    "build_joules": _energy(figures.index_joules),
+                },
                 "rebuilt": figures.rebuilt,
                 "frontier": figures.frontier,
             }
@@ -217,7 +260,8 @@ def _csv(comparison: Comparison) -> str:
     for metric in comparison.matrix.scores:
         columns += [metric, f"{metric}_low", f"{metric}_high", f"{metric}_n"]
     columns += ["tokens_in", "tokens_out", "p50_seconds", "p95_seconds", "joules_low", "joules_central", "joules_high"]
-    columns += ["joules_source", "joules_per_correct", "failures", "frontier"]
+    columns += ["joules_source", "joules_per_correct", "failures", "lost", "index_bytes", "index_build_joules"]
+    columns += ["index_recall", "repeat_deviation", "frontier"]
     table = []
     for figures in sorted_figures(comparison):
         row: list[Any] = [figures.configuration.id, figures.configuration.label, figures.state]
@@ -232,7 +276,10 @@ def _csv(comparison: Comparison) -> str:
             if joules is None
             else [joules.low, joules.central, joules.high, joules.source]
         )
-        row += [figures.joules_per_correct, failures_text(figures.failures), figures.frontier]
+        row += [figures.joules_per_correct, failures_text(figures.failures), losses_text(figures.losses)]
+        index, built = figures.index, figures.index_joules
+        row += [index and index.bytes, built and built.central, index and index.recall, figures.repeat_deviation]
+        row.append(figures.frontier)
         table.append(row)
     return csv_text(columns, table)
 
@@ -288,6 +335,7 @@ def notes(comparison: Comparison) -> list[str]:
         found.append(
             f"{count} answers found more or less of their prompt cached than their own static prefix; their prefill is rebuilt as if alone."
         )
+    found += _disagreement(comparison) + _lost(comparison)
     spent = comparison.spent
     if spent.one_off_joules is not None and spent.one_off_per_answer is not None:
         works = ", ".join(f"{work} {number(reading.cpu_seconds, 1)}" for work, reading in spent.one_offs.items())
@@ -297,6 +345,26 @@ def notes(comparison: Comparison) -> list[str]:
             "not part of the joules per answer above."
         )
     return found
+
+
+def _disagreement(comparison: Comparison) -> list[str]:
+    """One sentence where metrics of answers do not agree on the best configuration."""
+    best = winners(comparison)
+    if len({figures.configuration.id for figures in best.values()}) < 2:
+        return []
+    said = "; ".join(
+        f"{metric}: {figures.configuration.label} [{figures.configuration.id}]" for metric, figures in best.items()
+    )
+    return [f"Metrics disagree on the best setup. {said}. The choice follows {comparison.goal.metric}."]
+
+
+def _lost(comparison: Comparison) -> list[str]:
+    """Where the best-scoring configuration loses its wrong answers, and what could recover most of them."""
+    best = winners(comparison).get(comparison.goal.metric)
+    if best is None or not best.losses:
+        return []
+    counts: dict[Loss, int] = {place: best.losses[place] for place in EXPLAINED if place in best.losses}
+    return [f"Where answers are lost by {best.configuration.label}: {sentence(counts, best.answers)}"]
 
 
 def _html(comparison: Comparison) -> str:
@@ -322,6 +390,7 @@ def answer_mapping(question: Question, scored: ScoredAnswer) -> dict[str, Any]:
         "accepted": list(question.answers),
         "evidence": None if question.evidence is None else list(question.evidence),
         "scores": {score.metric: score.value for score in scored.scores},
+        "lost": scored.loss or None,
         "ledger": ledger,
     }
 
@@ -334,6 +403,7 @@ ANSWER_COLUMNS = (
     "accepted",
     "text",
     "failure",
+    "lost",
     "retrieved",
     "seconds",
     "tokens_in",
@@ -355,7 +425,8 @@ def answer_rows(pairs: Iterable[tuple[Question, ScoredAnswer]], metrics: Sequenc
             " | ".join(question.answers),
             answer.text,
             answer.failure.code if answer.failure else "",
-            " ".join((answer.retrieved or ())[:5]),
+            scored.loss,
+            " ".join(ranked_documents(answer)[:5]),
             None if reading is None else round(reading.seconds, 4),
             None if reading is None else reading.tokens_in,
             None if reading is None else reading.tokens_out,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import json
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -13,39 +13,80 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from workbench import registry
-from workbench.contracts import Embedder, Meter, Retriever, Sources
+from workbench.contracts import Compressor, Embedder, Meter, ModelOf, Reranker, Retriever, Sources, Tools
 from workbench.errors import InputError
-from workbench.ledger import Recorder
-from workbench.records import Chunk, Configuration, Corpus, OneOff, PluginChoice, digest, plugin_label, plugin_name
+from workbench.ledger import Recorder, add
+from workbench.records import (
+    Chunk,
+    Configuration,
+    Corpus,
+    IndexFacts,
+    OneOff,
+    PluginChoice,
+    Question,
+    Reading,
+    as_json,
+    digest,
+    plugin_label,
+    plugin_name,
+)
 from workbench.retrievers import _cache
+from workbench.space import chunker_parameters
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_LAYOUT = "1"  # to be raised when the files of an index or the text it is made of change without their plugin changing
-_ALL_NEEDS = frozenset({"embedder", "index"})
+_LAYOUT = "2"  # to be raised when the files of an index or the text it is made of change without their plugin changing
+_BLOCK = 512  # passages embedded between two reports of progress
+_READING: TypeAdapter[Reading] = TypeAdapter(Reading)
+_BUILD = "build.json"  # beside an index or vectors: what making them took
+
+
+def _no_model(choice: PluginChoice | None = None) -> Any:
+    raise InputError("there is no model to ask here")
 
 
 class Indexes:
-    """Retrievers by configuration, over one corpus.
+    """Retrievers, rerankers and compressors by configuration, over one corpus.
 
     ``folder`` keeps indexes and embeddings between runs (``None``: in memory only). ``record`` is given every one-off
-    piece of work that was really done, with its reading; what came from the cache is not. Threads may share it.
+    piece of work that was really done, with its reading; what came from the cache is not. ``model`` gives a
+    configuration's models, ``question`` finds a question by its text, ``report`` hears what long work is about.
     """
 
-    def __init__(self, corpus: Corpus, folder: Path | None, record: Callable[[OneOff], None], meter: Meter) -> None:
+    def __init__(
+        self,
+        corpus: Corpus,
+        folder: Path | None,
+        record: Callable[[OneOff], None],
+        meter: Meter,
+        *,
+        model: Callable[[Configuration], ModelOf] = lambda configuration: _no_model,
+        question: Callable[[str], Question | None] = lambda text: None,
+        report: Callable[[str], None] = lambda doing: None,
+    ) -> None:
         self._corpus = corpus
         self._folder = folder
         self._record = record
+        self._model = model
+        self._question = question
+        self._report = report
         self._recorder = Recorder(meter)
         self._lock = threading.RLock()
         self._windows = itertools.count()
         self._of_configuration: dict[str, Retriever | None] = {}
         self._retrievers: dict[str, Retriever] = {}
+        self._folders: dict[str, Path | None] = {}
+        self._helpers: dict[str, Any] = {}
         self._embedders: dict[str, Embedder] = {}
         self._chunks: dict[str, Sequence[Chunk]] = {}
+        self._vectors: dict[str, NDArray[np.float32]] = {}
+        self._took: dict[str, Reading | None] = {}
+        self._parts: defaultdict[str, set[str]] = defaultdict(set)
+        self._under_way: list[str] = []
 
     def retriever(self, configuration: Configuration) -> Retriever | None:
         """The retriever of a configuration; ``None`` for closed book."""
@@ -56,55 +97,131 @@ class Indexes:
                 self._of_configuration[configuration.id] = None if none else self._retriever(configuration, choice)
         return self._of_configuration[configuration.id]
 
+    def reranker(self, configuration: Configuration) -> Reranker | None:
+        """The reranker of a configuration, if it has one."""
+        found: Reranker | None = self._helper(configuration, "rerankers", configuration["rerank"])
+        return found
+
+    def compressor(self, configuration: Configuration) -> Compressor | None:
+        """The compressor of a configuration, if it has one."""
+        found: Compressor | None = self._helper(configuration, "compressors", configuration["compress"])
+        return found
+
     def chunks(self, configuration: Configuration) -> Sequence[Chunk]:
         """The corpus as a configuration cuts it."""
         with self._lock:
             return self._cut(_chunking(configuration))
 
-    def embedder(self, choice: PluginChoice) -> Embedder:
-        """An embedder by name, loaded once."""
+    def facts(self, configuration: Configuration) -> IndexFacts | None:
+        """What is known of the index a configuration searches; ``None`` for closed book. Its retriever must be built."""
+        if plugin_name(configuration["retriever"]) == "none":
+            return None
         with self._lock:
-            key = _canonical(choice)
-            if key not in self._embedders:
-                with self._once("load", plugin_label(choice)):
-                    loaded = registry.build("embedders", choice)
-                self._embedders[key] = _Remembering(loaded, self._folder and self._folder / "vectors")
-            return self._embedders[key]
+            parts = self._closure(self._key(configuration, configuration["retriever"]))
+            readings = [self._took.get(part) for part in sorted(parts)]
+            known = [reading for reading in readings if reading is not None]
+            own = [self._own_facts(part) for part in sorted(parts) if part in self._retrievers]
+            sizes = [facts["index_bytes"] for facts in own if facts.get("index_bytes") is not None]
+            recalls = [facts["recall_vs_flat@10"] for facts in own if facts.get("recall_vs_flat@10") is not None]
+            return IndexFacts(
+                chunks=len(self._cut(_chunking(configuration))),
+                bytes=sum(sizes) if sizes else None,
+                recall=min(recalls, default=None),
+                build=add(known) if known and len(known) == len(readings) else None,
+            )
+
+    # ------------------------------------------------------------------------------------------------- what is shared
 
     def _retriever(self, configuration: Configuration, choice: PluginChoice) -> Retriever:
-        module, _ = registry.load("retrievers", choice)
-        needs: frozenset[str] = getattr(module, "needs", _ALL_NEEDS)
-        chunking = _chunking(configuration)
-        embedder: PluginChoice = configuration["embedder"] if "embedder" in needs else ""
-        index: str = configuration["index"] if "index" in needs else ""
-        parts = [_canonical(part) for part in (choice, chunking, embedder, index)]
-        key = "\n".join(parts)
+        key = self._key(configuration, choice)
+        self._use(key)
         if key not in self._retrievers:
+            needs = registry.needs("retrievers", choice)
+            chunking = _chunking(configuration)
+            embedder: PluginChoice = configuration["embedder"] if "embedder" in needs else ""
+            index: str = configuration["index"] if "index" in needs else ""
             folder = None
             if self._folder is not None:
                 versions = registry.version("retrievers", choice), registry.version("chunkers", chunking)
-                weights = self.embedder(embedder).digest if embedder else ""
-                folder = self._folder / digest(_LAYOUT, self._corpus.digest, *parts, *versions, weights)
+                weights = self._embedder(configuration, None).digest if embedder else ""
+                folder = self._folder / digest(_LAYOUT, self._corpus.digest, key, *versions, weights)
             sources = Sources(
-                chunks=self._cut(chunking),
-                index=index or configuration["index"],
+                corpus=self._corpus,
+                chunks=self._cut(chunking) if "chunks" in needs else (),
+                index=configuration["index"],
+                precision=configuration["precision"],
+                context_tokens=configuration["context_tokens"],
                 folder=folder,
-                embedder=partial(self.embedder, configuration["embedder"]),
+                embedder=partial(self._embedder, configuration),
+                model=self._model(configuration),
                 retriever=partial(self._retriever, configuration),
+                question=self._question,
             )
+            self._folders[key] = folder
             what = ", ".join(plugin_label(part) for part in (choice, index, embedder, chunking) if part)
             before = _identity(folder)
             with self._once(
-                "index", f"{self._corpus.name}: {what}", lambda: folder is None or _identity(folder) != before
+                "index",
+                f"{self._corpus.name}: {what}",
+                key,
+                folder=folder,
+                done=lambda: folder is None or _identity(folder) != before,
             ):
                 self._retrievers[key] = registry.build("retrievers", choice, sources)
         return self._retrievers[key]
 
+    def _key(self, configuration: Configuration, choice: PluginChoice) -> str:
+        """What a retriever depends on, as one text."""
+        needs = registry.needs("retrievers", choice)
+        parts: list[Any] = [choice, _chunking(configuration) if "chunks" in needs else ""]
+        for need, axes in (
+            ("embedder", ("embedder", "dimensions")),
+            ("index", ("index", "precision")),
+            ("model", ("model",)),
+            ("context_tokens", ("context_tokens",)),
+        ):
+            parts += [configuration[axis] for axis in axes] if need in needs else []
+        return "\n".join(map(_canonical, parts))
+
+    def _helper(self, configuration: Configuration, kind: str, choice: PluginChoice) -> Any:
+        if plugin_name(choice) == "none":
+            return None
+        axes = [configuration[axis] for axis in ("embedder", "dimensions", "model")]
+        key = "\n".join(map(_canonical, (kind, choice, *axes)))
+        with self._lock:
+            if key not in self._helpers:
+                tools = Tools(
+                    embedder=partial(self._embedder, configuration, remember=False), model=self._model(configuration)
+                )
+                with self._once("load", plugin_label(choice), key):
+                    self._helpers[key] = registry.build(kind, choice, tools)
+            return self._helpers[key]
+
+    def _embedder(
+        self, configuration: Configuration, choice: PluginChoice | None = None, *, remember: bool = True
+    ) -> Embedder:
+        """An embedder, loaded once. Those that index ``remember`` the passages' vectors; what is done for an answer is done anew."""
+        dimensions: int | None = configuration["dimensions"] if choice is None else None
+        choice = configuration["embedder"] if choice is None else choice
+        loaded = _canonical(choice)
+        key = f"{loaded}\n{dimensions}\n{remember}"
+        with self._lock:
+            if loaded not in self._embedders:
+                with self._once("load", plugin_label(choice), loaded):
+                    self._embedders[loaded] = registry.build("embedders", choice)
+            if key not in self._embedders:
+                embedder = self._embedders[loaded]
+                if remember:
+                    embedder = _Remembering(embedder, plugin_label(choice), self)
+                self._embedders[key] = embedder if dimensions is None else _Shortened(embedder, dimensions)
+            return self._embedders[key]
+
     def _cut(self, chunking: PluginChoice) -> Sequence[Chunk]:
         key = _canonical(chunking)
+        self._use(key)
         if key not in self._chunks:
             chunker = registry.build("chunkers", chunking)
-            with self._once("chunk", f"{self._corpus.name}: {plugin_label(chunking)}"):
+            with self._once("chunk", f"{self._corpus.name}: {plugin_label(chunking)}", key):
                 chunks = tuple(chunk for document in self._corpus.documents for chunk in chunker.split(document))
             if not chunks:
                 raise InputError(
@@ -113,47 +230,112 @@ class Indexes:
             self._chunks[key] = chunks
         return self._chunks[key]
 
+    def vectors(self, embedder: Embedder, name: str, texts: Sequence[str]) -> NDArray[np.float32]:
+        """The texts' vectors, made once and kept by content."""
+        key = digest(embedder.digest, *texts)
+        self._use(key)
+        folder = None if self._folder is None else self._folder / "vectors" / key
+        vectors = self._vectors.get(key) if folder is None else _stored(folder, len(texts))
+        if vectors is not None:
+            self._took.setdefault(key, _reading_in(folder))
+            return vectors
+        with self._once("embed", f"{self._corpus.name}: {name}", key, folder=folder):
+            blocks = []
+            for start in range(0, len(texts), _BLOCK):
+                if len(texts) > _BLOCK:
+                    self._report(f"embedding passages with {name}: {start:,} of {len(texts):,}")
+                blocks.append(embedder.embed(texts[start : start + _BLOCK]))
+            vectors = np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
+            _cache.store(folder, lambda fresh: np.save(fresh / "vectors.npy", vectors, allow_pickle=False))
+        if folder is None:
+            self._vectors[key] = vectors
+        return vectors
+
+    # -------------------------------------------------------------------------------------------- what building takes
+
     @contextmanager
-    def _once(self, work: str, what: str, done: Callable[[], bool] = lambda: True) -> Iterator[None]:
+    def _once(
+        self, work: str, what: str, key: str, *, folder: Path | None = None, done: Callable[[], bool] = lambda: True
+    ) -> Iterator[None]:
         """Measure one-off work and record it if it was done; work inside other work suspends the outer window."""
         window = str(next(self._windows))
+        self._under_way.append(key)
         self._recorder.enter(window)
         try:
             yield
         finally:
             self._recorder.leave()
+            self._under_way.pop()
         reading = self._recorder.stages().get(window)
-        if reading is not None and done():
+        if not done():
+            self._took[key] = _reading_in(folder)
+        elif reading is not None:
             self._record(OneOff(work=work, what=what, reading=reading))
+            self._took[key] = reading
+            if folder is not None and folder.is_dir():
+                (folder / _BUILD).write_text(as_json(reading), encoding="utf-8")
+
+    def _use(self, key: str) -> None:
+        """Note that what is being built rests on this piece."""
+        if self._under_way:
+            self._parts[self._under_way[-1]].add(key)
+
+    def _closure(self, key: str) -> set[str]:
+        """A piece with all that it rests on."""
+        found, todo = {key}, [key]
+        while todo:
+            new = self._parts[todo.pop()] - found
+            found |= new
+            todo += new
+        return found
+
+    def _own_facts(self, key: str) -> dict[str, Any]:
+        retriever, folder = self._retrievers[key], self._folders[key]
+        tell = getattr(retriever, "index_facts", None)
+        if tell is not None:
+            facts: dict[str, Any] = tell()
+            return facts
+        if folder is None or not folder.is_dir():
+            return {}
+        return {"index_bytes": sum(path.stat().st_size for path in folder.iterdir() if path.name != _BUILD)}
 
 
 class _Remembering:
     """An embedder that embeds the same passages once: indexes of several kinds share them. Questions pass through."""
 
-    def __init__(self, embedder: Embedder, folder: Path | None) -> None:
+    def __init__(self, embedder: Embedder, name: str, indexes: Indexes) -> None:
         self._embedder = embedder
-        self._folder = folder
-        self._known: dict[str, NDArray[np.float32]] = {}
+        self._name = name
+        self._indexes = indexes
         self.digest = embedder.digest
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         if len(texts) == 1:
             return self._embedder.embed(texts)
-        key = digest(self.digest, *texts)
-        if self._folder is None:
-            if key not in self._known:
-                self._known[key] = self._embedder.embed(texts)
-            return self._known[key]
-        folder = self._folder / key
-        vectors = _stored(folder, len(texts))
-        if vectors is None:
-            vectors = self._embedder.embed(texts)
-            _cache.store(folder, lambda fresh: np.save(fresh / "vectors.npy", vectors, allow_pickle=False))
-        return vectors
+        return self._indexes.vectors(self._embedder, self._name, texts)
 
 
-def _stored(folder: Path, expected: int) -> NDArray[np.float32] | None:
-    if not _cache.intact(folder):
+class _Shortened:
+    """The first dimensions of an embedder's vectors, brought back to unit length."""
+
+    def __init__(self, embedder: Embedder, dimensions: int) -> None:
+        self._embedder = embedder
+        self._dimensions = dimensions
+        self.digest = f"{embedder.digest}[:{dimensions}]"
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        vectors = self._embedder.embed(texts)
+        if vectors.shape[1] < self._dimensions:
+            raise InputError(
+                f"dimensions is {self._dimensions}, and the embedder's vectors have {vectors.shape[1]}; name fewer"
+            )
+        short = vectors[:, : self._dimensions]
+        lengths = np.linalg.norm(short, axis=1, keepdims=True)
+        return np.asarray(short / np.where(lengths > 0, lengths, 1), dtype=np.float32)
+
+
+def _stored(folder: Path | None, expected: int) -> NDArray[np.float32] | None:
+    if folder is None or not _cache.intact(folder):
         return None
     try:
         vectors: NDArray[np.float32] = np.load(folder / "vectors.npy", allow_pickle=False)
@@ -162,12 +344,19 @@ def _stored(folder: Path, expected: int) -> NDArray[np.float32] | None:
     return vectors if len(vectors) == expected else None
 
 
+def _reading_in(folder: Path | None) -> Reading | None:
+    """What making a folder's content took, as it was noted then."""
+    try:
+        return None if folder is None else _READING.validate_json((folder / _BUILD).read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
 def _chunking(configuration: Configuration) -> PluginChoice:
     """The chunker of a configuration with those of the chunking axes that it accepts."""
     choice: PluginChoice = configuration["chunker"]
-    module, _ = registry.load("chunkers", choice)
-    accepted = inspect.signature(module.build).parameters
-    axes = {axis: configuration[axis] for axis in ("chunk_tokens", "chunk_overlap") if axis in accepted}
+    accepted = {parameter.name for parameter in chunker_parameters(choice)}
+    axes: dict[str, Any] = {axis: configuration[axis] for axis in ("chunk_tokens", "chunk_overlap") if axis in accepted}
     own = {"name": choice} if isinstance(choice, str) else choice
     return {**axes, **own}
 

@@ -105,7 +105,7 @@ def outline(experiment: Experiment) -> dict[str, str]:
         "corpus": experiment.corpus,
         "questions": f"{experiment.evalset}, {selection.split}"
         + (f", {selection.limit} of them" if selection.limit else ""),
-        "metrics": ", ".join(experiment.metrics),
+        "metrics": ", ".join(experiment.metric_names),
         "strategy": plugin_label(experiment.strategy)
         + (f", {experiment.repeats} repeats" if experiment.repeats > 1 else ""),
         "budget": ", ".join(budget) or "no bound",

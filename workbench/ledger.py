@@ -26,18 +26,22 @@ class Recorder:
     """Books one answer's time to stages; a stage opened inside another suspends the outer one.
 
     Used as a context manager around the answer; ``stages`` afterwards holds one entry per stage in order of first use.
+    ``base`` is the stage of whatever no other claims; with ``None`` that is not observed.
     """
 
-    def __init__(self, meter: Meter) -> None:
+    def __init__(self, meter: Meter, base: str | None = BASE_STAGE) -> None:
         self._meter = meter
+        self._base = base
         self._readings: dict[str, list[Reading]] = {}
+        self._counted: dict[str, dict[str, Any]] = {}
         self._open: list[str] = []
         self._mark: Any = None
         self._token: Any = None
 
     def __enter__(self) -> Recorder:
         self._token = _recorder.set(self)
-        self.enter(BASE_STAGE)
+        if self._base is not None:
+            self.enter(self._base)
         return self
 
     def __exit__(
@@ -70,13 +74,28 @@ class Recorder:
             self._readings[self._open[-1]].append(reading)
         return reading
 
+    def count(self, completion: Completion, *, runs_here: bool) -> None:
+        """Add a model call's tokens to the open stage; one that runs elsewhere leaves the stage's CPU time unknown."""
+        known = self._counted.setdefault(self._open[-1], {})
+        for name in ("tokens_in", "tokens_cached", "tokens_out"):
+            known[name] = _known_sum(known.get(name), getattr(completion, name))
+        if not runs_here:
+            known["cpu_seconds"] = None
+
     def stages(self) -> dict[str, Reading]:
         """Stage → its reading, windows of the same stage added up; stages nobody could read are left out."""
-        return {stage: add(readings) for stage, readings in self._readings.items() if readings}
+        return {
+            stage: replace(add(readings), **self._counted.get(stage, {}))
+            for stage, readings in self._readings.items()
+            if readings
+        }
 
 
 class stage:
-    """Book what happens inside to a stage of the current answer; outside an answer it does nothing."""
+    """Book what happens inside to a stage of the current answer; outside an answer it does nothing.
+
+    ``with stage("rewrite") as window: window.count(completion, runs_here=…)`` charges a model call's tokens to it.
+    """
 
     __slots__ = ("_name", "_recorder")
 
@@ -84,9 +103,15 @@ class stage:
         self._name = name
         self._recorder = _recorder.get()
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> stage:
         if self._recorder is not None:
             self._recorder.enter(self._name)
+        return self
+
+    def count(self, completion: Completion, *, runs_here: bool) -> None:
+        """Add a model call's tokens to this stage."""
+        if self._recorder is not None:
+            self._recorder.count(completion, runs_here=runs_here)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -11,6 +11,8 @@ from workbench.records import Passage
 MARK_TOKENS = 4  # the number in brackets and the line break that a passage gets in the prompt
 _SMALLEST_CUT = 16  # tokens; a shorter rest of a passage says too little to be worth its place
 
+_SAME_WORDS = 0.9  # shared words over all words of two passages, from where on one of them is superfluous
+
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n\s*\n")
 _WORD = re.compile(r"\w+")
 _COMMON = frozenset(
@@ -34,6 +36,21 @@ def pack(passages: Sequence[Passage], budget: int, count_tokens: Callable[[str],
             packed.append(cut)
         break
     return tuple(packed)
+
+
+def distinct(passages: Sequence[Passage]) -> tuple[Passage, ...]:
+    """Passages without those that say again what one before them says: nearly the same words (Jaccard 0.9 or more)."""
+    kept: list[tuple[frozenset[str], Passage]] = []
+    for passage in passages:
+        words = frozenset(_WORD.findall(passage.chunk.text.lower()))
+        if not any(_alike(words, known) for known, _ in kept):
+            kept.append((words, passage))
+    return tuple(passage for _, passage in kept)
+
+
+def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
+    common = len(one & other)
+    return common >= _SAME_WORDS * (len(one) + len(other) - common)
 
 
 def _cut(passage: Passage, budget: int, count_tokens: Callable[[str], int]) -> Passage | None:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from workbench import registry, templates
-from workbench.contracts import Meter, Model, Retriever
+from workbench.contracts import Compressor, Meter, Model, ModelOf, Reranker, Retriever
 from workbench.cutoff import DEEPEST
 from workbench.errors import GenerationError, InfrastructureFailure, ModelFailure
+from workbench.examples import Examples
 from workbench.index import Indexes
 from workbench.ledger import Recorder, split_generation, stage
-from workbench.packing import best_sentence, pack
+from workbench.packing import best_sentence, distinct, pack
 from workbench.records import (
+    ALL_PASSAGES,
     Answer,
     Chunk,
     Completion,
@@ -25,17 +27,20 @@ from workbench.records import (
     Corpus,
     Decoding,
     Failure,
+    IndexFacts,
     Ledger,
     OneOff,
     Passage,
+    PluginChoice,
     Prompt,
     Question,
+    Span,
     StageCost,
     as_json,
     digest,
     plugin_name,
 )
-from workbench.templates import Template
+from workbench.templates import Example, Template
 
 _DEEPEST_BACKOFF = 30.0  # seconds
 _LONGEST_MESSAGE = (
@@ -59,17 +64,31 @@ class _Parts:
     """What answers one configuration's questions."""
 
     retriever: Retriever | None
+    reranker: Reranker | None
+    compressor: Compressor | None
     model: Model | None
     template: Template | None
     engine: str = ""
     static_tokens: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """A question made ready: its prompt (``None`` without a model), the passages in it, and the ranking they were taken
+    from, as places in documents (``None``: closed book)."""
+
+    prompt: Prompt | None
+    passages: tuple[Passage, ...]
+    ranking: tuple[Span, ...] | None
+
+
 class Pipeline:
     """Answers tasks; models and indexes are built once each and shared by the configurations that name them.
 
     ``prepare`` must be called, from one thread, before the first task of a configuration and whenever another
-    configuration has used the same engine since. ``record`` receives every piece of one-off work.
+    configuration has used the same engine since. ``record`` receives every piece of one-off work; ``questions`` are those of
+    the evaluation set: what bounds that know the gold look up, and, of its split ``dev``, what worked examples are taken from.
+    An answer keeps the first ``ranking_depth`` places of its ranking. ``report`` hears what long work is about.
     """
 
     def __init__(
@@ -79,9 +98,12 @@ class Pipeline:
         meter: Meter,
         record: Callable[[OneOff], None],
         cache: Path | None,
+        questions: Sequence[Question] = (),
+        ranking_depth: int = DEEPEST,
         seed: int = 0,
         timeout_seconds: float = 60.0,
         retries: int = 3,
+        report: Callable[[str], None] = lambda doing: None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._meter = meter
@@ -90,7 +112,10 @@ class Pipeline:
         self._timeout_seconds = timeout_seconds
         self._retries = retries
         self._sleep = sleep
-        self._indexes = Indexes(corpus, cache, record, meter)
+        self._ranking_depth = ranking_depth
+        self._examples = Examples([question for question in questions if question.split == "dev"], seed)
+        known = {question.question: question for question in questions}
+        self._indexes = Indexes(corpus, cache, record, meter, model=self._model_of, question=known.get, report=report)
         self._models: dict[str, Model] = {}
         self._static_tokens: dict[tuple[str, str], int | None] = {}
         self._warm: dict[str, str] = {}
@@ -107,12 +132,14 @@ class Pipeline:
         """Load what a configuration needs and warm its engine up: its static prompt prefix cached, nothing of it counted."""
         parts = self._parts.get(configuration.id) or self._gather(configuration)
         if parts.model is not None and parts.template is not None and parts.model.runs_here:
-            with_passages = parts.retriever is not None
-            static_tokens = self._warm_up(
-                parts.engine, parts.model, parts.template, configuration["concurrency"], with_passages=with_passages
-            )
-            parts = replace(parts, static_tokens=static_tokens)
+            static_tokens = self._warm_up(configuration, parts, parts.model, parts.template)
+            # Where other calls share the model's cache, the prefix is lost between answers in any deployment, too.
+            parts = replace(parts, static_tokens=None if _asks_more_than_once(configuration) else static_tokens)
         self._parts[configuration.id] = parts
+
+    def index_facts(self, configuration: Configuration) -> IndexFacts | None:
+        """What is known of the index of a prepared configuration; ``None`` for closed book."""
+        return self._indexes.facts(configuration)
 
     def answer(self, task: Task) -> Answer:
         """The answer to a task; infrastructure failures are tried again with growing pauses, then recorded."""
@@ -124,49 +151,90 @@ class Pipeline:
             self._sleep(min(pause, _DEEPEST_BACKOFF))
         return answer
 
-    def render(
-        self, configuration: Configuration, question: str
-    ) -> tuple[Prompt | None, tuple[Passage, ...], tuple[str, ...] | None]:
-        """The prompt of a question, the passages in it, and the ranking of distinct documents found (``None``: closed book)."""
+    def render(self, configuration: Configuration, question: Question) -> Rendered:
+        """A question up to what the model is given: retrieve → threshold → rerank → deduplicate → compress → pack → order."""
         parts = self._parts[configuration.id]
-        found = parts.retriever.search(question) if parts.retriever else ()
-        ranking = (
-            tuple(dict.fromkeys(passage.chunk.document_id for passage in found[:DEEPEST])) if parts.retriever else None
-        )
+        found = self._retrieve(configuration, parts, question.question)
+        # Only places that are judged are kept: a ranking is long, and there is one for every answer.
+        ranking = None if found is None else tuple(_place(passage) for passage in found[: self._ranking_depth])
         if parts.model is None or parts.template is None:
-            return None, tuple(found[:1]), ranking
-        kept = (
-            pack(found[: configuration["passages"]], configuration["context_tokens"], parts.model.count_tokens)
-            if found
-            else ()
+            return Rendered(prompt=None, passages=tuple((found or ())[:1]), ranking=ranking)
+        kept = self._context(configuration, parts, parts.model, question.question, found or ())
+        return Rendered(
+            prompt=parts.template.render(question.question, kept, self._shown(configuration, question.question)),
+            passages=kept,
+            ranking=ranking,
         )
-        return parts.template.render(question, kept), kept, ranking
+
+    def _retrieve(self, configuration: Configuration, parts: _Parts, question: str) -> Sequence[Passage] | None:
+        if parts.retriever is None:
+            return None
+        found = parts.retriever.search(question)
+        if (least := configuration["min_score"]) is not None:
+            found = [passage for passage in found if passage.score >= least]
+        if parts.reranker is not None and found:
+            depth = configuration["rerank_depth"]
+            reranked = [*parts.reranker.rerank(question, found[:depth]), *found[depth:]]
+            found = [replace(passage, rank=rank) for rank, passage in enumerate(reranked, 1)]
+        if found and found[0].chunk.parent is not None:
+            found = _parents(found)
+        return found
+
+    def _context(
+        self, configuration: Configuration, parts: _Parts, model: Model, question: str, found: Sequence[Passage]
+    ) -> tuple[Passage, ...]:
+        """The passages that go into the prompt, in the order they stand there."""
+        if not found:
+            return ()
+        budget, count = configuration["context_tokens"], configuration["passages"]
+        if configuration["deduplicate"]:
+            found = distinct(found)
+        kept = found if count == ALL_PASSAGES else found[:count]
+        if parts.compressor is not None:
+            kept = parts.compressor.compress(question, kept, budget, model.count_tokens)
+        packed = pack(kept, budget, model.count_tokens)
+        return packed[::-1] if configuration["order"] == "best_last" else packed
+
+    def _shown(self, configuration: Configuration, question: str) -> tuple[Example, ...]:
+        count: int = configuration["examples"]
+        if not count:
+            return ()
+        nearest = configuration["example_choice"] == "nearest"
+        return (self._examples.nearest if nearest else self._examples.fixed)(count, question)
 
     # ---------------------------------------------------------------------------------------------------- answers
 
     def _attempt(self, task: Task, number: int) -> tuple[Answer, InfrastructureFailure | None]:
         configuration, question = task.configuration, task.question
         parts = self._parts[configuration.id]
-        text, sent = "", ""
+        text, raw, sent = "", "", ""
         citations: tuple[int, ...] = ()
+        rendered: Rendered | None = None
         completion: Completion | None = None
         error: GenerationError | None = None
         started = time.perf_counter()
         with Recorder(self._meter) as recorder:
-            prompt, passages, ranking = self.render(configuration, question.question)
-            if prompt is None or parts.model is None:
-                with stage("select"):
-                    text = best_sentence(question.question, passages[0].chunk.text) if passages else ""
-            else:
-                sent = prompt.text if parts.model.style == "text" else _shown(prompt)
-                try:
+            try:
+                rendered = self.render(configuration, question)
+                if rendered.prompt is None or parts.model is None:
+                    with stage("select"):
+                        found = rendered.passages
+                        text = best_sentence(question.question, found[0].chunk.text) if found else ""
+                else:
+                    sent = rendered.prompt.text if parts.model.style == "text" else _shown(rendered.prompt)
                     with stage("generate"):
-                        completion = parts.model.generate(prompt, self._decoding(task, parts.model))
-                except GenerationError as raised:
-                    error = raised
-            if completion is not None and parts.template is not None:
-                text, citations = parts.template.citations(completion.text.strip(), len(passages))
-                if not text:
+                        completion = parts.model.generate(rendered.prompt, self._decoding(task, parts.model))
+            except GenerationError as raised:
+                error = raised
+            if completion is not None and parts.template is not None and rendered is not None:
+                read = parts.template.read(completion.text, len(rendered.passages))
+                text, citations = read.answer, read.citations
+                raw = completion.text if text != completion.text.strip() else ""
+                if read.malformed and completion.text.strip():
+                    error = ModelFailure(
+                        "malformed_output", f"the answer is not in the form asked for: {read.malformed}"
+                    )
+                elif not text:
                     error = ModelFailure("empty_output", "the model returned no text")
         seconds = time.perf_counter() - started
         answer = Answer(
@@ -174,9 +242,10 @@ class Pipeline:
             question=question.id,
             repeat=task.repeat,
             text=text,
+            completion=raw,
             citations=citations,
-            passages=passages,
-            retrieved=ranking,
+            passages=rendered.passages if rendered else (),
+            retrieved=rendered.ranking if rendered else None if parts.retriever is None else (),
             prompt=sent,
             finish_reason=completion.finish_reason if completion else "",
             seconds=seconds,
@@ -194,12 +263,13 @@ class Pipeline:
             "temperature": configuration["temperature"],
             "top_k": configuration["top_k"],
             "top_p": configuration["top_p"],
+            "min_p": configuration["min_p"],
             "repeat_penalty": configuration["repeat_penalty"],
             "max_tokens": configuration["max_tokens"],
             "stop": stop,
         }
         if settings["temperature"] == 0:
-            del settings["top_k"], settings["top_p"]
+            del settings["top_k"], settings["top_p"], settings["min_p"]
         else:
             settings["seed"] = draw_seed(self._seed, configuration.id, task.question.id, task.repeat)
         return Decoding(**{name: value for name, value in settings.items() if name in model.accepts})
@@ -208,15 +278,26 @@ class Pipeline:
 
     def _gather(self, configuration: Configuration) -> _Parts:
         retriever = self._indexes.retriever(configuration)
+        reranker = None if retriever is None else self._indexes.reranker(configuration)
         if plugin_name(configuration["model"]) == "none":
-            return _Parts(retriever, None, None)
-        engine = self._engine(configuration)
-        return _Parts(retriever, self._models[engine], templates.load(configuration["prompt"]), engine)
+            return _Parts(retriever, reranker, None, None, None)
+        engine = self._engine(configuration["model"], configuration["concurrency"])
+        compressor = None if retriever is None else self._indexes.compressor(configuration)
+        template = templates.load(configuration["prompt"])
+        return _Parts(retriever, reranker, compressor, self._models[engine], template, engine)
 
-    def _engine(self, configuration: Configuration) -> str:
-        choice = configuration["model"]
+    def _model_of(self, configuration: Configuration) -> ModelOf:
+        """How a configuration's retriever or reranker gets a model: its own, or another by name."""
+
+        def model(choice: PluginChoice | None = None) -> Model:
+            chosen = configuration["model"] if choice is None else choice
+            return self._models[self._engine(chosen, configuration["concurrency"])]
+
+        return model
+
+    def _engine(self, choice: PluginChoice, concurrency: int) -> str:
         known = {parameter.name for parameter in _parameters(choice)}
-        offered = {"slots": configuration["concurrency"], "timeout_seconds": self._timeout_seconds}
+        offered = {"slots": concurrency, "timeout_seconds": self._timeout_seconds}
         given = {"name": choice} if isinstance(choice, str) else choice
         full = {**{key: value for key, value in offered.items() if key in known}, **given}
         key = as_json(full)
@@ -228,26 +309,27 @@ class Pipeline:
                 self._record(OneOff(work="load", what=plugin_name(choice), reading=reading))
         return key
 
-    def _warm_up(
-        self, engine: str, model: Model, template: Template, concurrency: int, *, with_passages: bool
-    ) -> int | None:
-        """Fill every slot's cache with the template's static part, and learn from a second probe how many tokens that is."""
-        prefix = f"{template.digest} {with_passages}"
+    def _warm_up(self, configuration: Configuration, parts: _Parts, model: Model, template: Template) -> int | None:
+        """Fill every slot's cache with the prompt's static part, and learn from a second probe how many tokens that is."""
+        with_passages = parts.retriever is not None
+        fixed = configuration["examples"] if configuration["example_choice"] == "fixed" else 0
+        engine, prefix = parts.engine, f"{template.digest} {with_passages} {fixed}"
         key = (engine, prefix)
         if self._warm.get(engine) == prefix:
             return self._static_tokens[key]
         mark = self._meter.start()
-        probe = Decoding(max_tokens=1, temperature=0 if "temperature" in model.accepts else None)
+        greedy = Decoding(max_tokens=1, temperature=0 if "temperature" in model.accepts else None)
+        examples = self._examples.fixed(fixed, "")
+        concurrency: int = configuration["concurrency"]
+
+        def probe(text: str) -> Completion:
+            return model.generate(_probe(template, text, examples, with_passages=with_passages), greedy)
+
         try:
             with ThreadPoolExecutor(max_workers=concurrency) as pool:
-                list(
-                    pool.map(
-                        lambda text: model.generate(_probe(template, text, with_passages), probe),
-                        map(str, range(concurrency)),
-                    )
-                )
+                list(pool.map(probe, map(str, range(concurrency))))
             if key not in self._static_tokens:
-                self._static_tokens[key] = model.generate(_probe(template, "~", with_passages), probe).tokens_cached
+                self._static_tokens[key] = probe("~").tokens_cached
         except GenerationError:
             self._static_tokens.setdefault(key, None)  # the real questions will show what is wrong
         self._warm[engine] = prefix
@@ -257,10 +339,33 @@ class Pipeline:
         return self._static_tokens[key]
 
 
-def _probe(template: Template, text: str, with_passages: bool) -> Prompt:
+def _probe(template: Template, text: str, examples: Sequence[Example], *, with_passages: bool) -> Prompt:
     """A prompt that shares with real ones what they all begin with, and nothing more."""
     chunk = Chunk(id="", document_id="", start=0, end=len(text), text=text)
-    return template.render(text, (Passage(chunk=chunk, score=0.0, rank=1),) if with_passages else ())
+    passages = (Passage(chunk=chunk, score=0.0, rank=1),) if with_passages else ()
+    return template.render(text, passages, examples)
+
+
+def _asks_more_than_once(configuration: Configuration) -> bool:
+    """Whether finding passages asks a model, so that other prompts come between those of the answers."""
+    return any(
+        "model" in registry.needs(kind, configuration[axis])
+        for axis, kind in (("retriever", "retrievers"), ("rerank", "rerankers"))
+    )
+
+
+def _place(passage: Passage) -> Span:
+    chunk = passage.chunk
+    return Span(chunk.document_id, chunk.start, chunk.end)
+
+
+def _parents(found: Sequence[Passage]) -> list[Passage]:
+    """The wider pieces of what was found, each once, where its best part stood."""
+    wider: dict[str, Passage] = {}
+    for passage in found:
+        chunk = passage.chunk.parent or passage.chunk
+        wider.setdefault(chunk.id, replace(passage, chunk=chunk, rank=len(wider) + 1))
+    return list(wider.values())
 
 
 def draw_seed(seed: int, configuration: str, question: str, repeat: int) -> int:

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic_core import to_json
 
@@ -23,6 +23,15 @@ class Document:
     id: str
     title: str = ""
     text: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Span(NamedTuple):
+    """A place in a document: ``text[start:end]``, in characters."""
+
+    document_id: str
+    start: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +48,18 @@ class Corpus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """One question with its accepted answers and the documents that hold them (``None``: not known)."""
+    """One question with its accepted answers and the documents that hold them (``None``: not known).
+
+    ``grades`` says how relevant each document of ``evidence`` is (empty: all the same); ``spans`` are the very places that
+    hold the answer, where they are known, which judge chunks of any size alike.
+    """
 
     id: str
     question: str
     answers: tuple[str, ...] = ()
     evidence: tuple[str, ...] | None = None
+    grades: tuple[float, ...] = ()
+    spans: tuple[Span, ...] = ()
     answerable: bool = True
     split: str = "dev"
     tags: tuple[str, ...] = ()
@@ -78,24 +93,69 @@ def digest(*parts: str | bytes) -> str:
 DEFAULT_AXES: dict[str, Any] = {
     "model": "none",
     "prompt": "terse",
+    "examples": 0,
+    "example_choice": "fixed",
     "temperature": 0,
     "top_k": 40,
     "top_p": 1.0,
+    "min_p": 0.0,
     "repeat_penalty": 1.0,
     "max_tokens": 32,
     "stop": [],
     "retriever": "bm25",
+    "min_score": None,
     "embedder": "embedded:minilm-l6",
+    "dimensions": None,
+    "precision": "float32",
     "index": "Flat",
     "chunker": "tokens",
     "chunk_tokens": 128,
     "chunk_overlap": 0,
     "passages": 3,
     "rerank": "none",
+    "rerank_depth": 20,
+    "deduplicate": False,
+    "order": "best_first",
+    "compress": "none",
     "context_tokens": 1024,
     "concurrency": 1,
 }
 """Every axis of a configuration, in the order they are shown, with its default."""
+
+AXIS_HELP: dict[str, str] = {
+    "model": "who writes the answer; none takes the best sentence of the best passage",
+    "prompt": "a template by name or path",
+    "examples": "how many worked examples stand before the question, taken from the split dev",
+    "example_choice": "fixed: the same for every question; nearest: those most like it",
+    "temperature": "0 always takes the likeliest token",
+    "top_k": "sample among so many tokens",
+    "top_p": "sample among the likeliest tokens that hold so much probability",
+    "min_p": "leave out tokens less likely than this share of the likeliest",
+    "repeat_penalty": "1 is none",
+    "max_tokens": "the longest answer, in tokens",
+    "stop": "texts that end an answer",
+    "retriever": "who finds passages; none is closed book",
+    "min_score": "leave out passages that score lower, in the retriever's own scale",
+    "embedder": "who turns texts into vectors",
+    "dimensions": "keep only the first so many dimensions of a vector",
+    "precision": "how vectors are kept: float32, int8 or binary",
+    "index": "any FAISS factory string",
+    "chunker": "how documents are cut",
+    "chunk_tokens": "the longest chunk, in tokens of o200k",
+    "chunk_overlap": "tokens that a chunk shares with the one before",
+    "passages": "how many passages go into the prompt",
+    "rerank": "who puts the ranking into a better order",
+    "rerank_depth": "how much of the ranking the reranker sees",
+    "deduplicate": "leave out passages that say nearly the same again",
+    "order": "best_first or best_last in the prompt",
+    "compress": "who shortens the passages to what matters",
+    "context_tokens": "the budget the passages must fit in, in tokens of the model",
+    "concurrency": "answers under way at once",
+}
+"""What each axis sets, in one line for people."""
+
+ALL_PASSAGES = 0
+"""The value of ``passages`` where a retriever's whole finding goes into the prompt."""
 
 PluginChoice = str | dict[str, Any]
 """A plugin by name (``bm25``, ``embedded:smollm2-135m``), or ``{name: …, parameter: value}``."""
@@ -137,7 +197,8 @@ class Configuration:
         if retriever == "none":
             parts.append("closed book")
         else:
-            parts.append(retriever if model == "none" else f"{retriever} {self['passages']}p")
+            counted = model != "none" and self["passages"] != ALL_PASSAGES
+            parts.append(f"{retriever} {self['passages']}p" if counted else retriever)
         named = {"model", "prompt", "retriever", "passages"}
         parts += [
             f"{axis}={plugin_label(value)}"
@@ -165,7 +226,10 @@ def plugin_label(choice: Any) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """A piece of a document: ``document.text[start:end] == text``."""
+    """A piece of a document: ``document.text[start:end] == text``, for the chunk and for its ``parent``.
+
+    A ``parent`` is the wider piece that reaches the prompt in place of the chunk that was found (small to big).
+    """
 
     id: str
     document_id: str
@@ -173,6 +237,7 @@ class Chunk:
     end: int
     text: str
     title: str = ""
+    parent: Chunk | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +276,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decoding:
-    """How tokens are chosen; ``None`` leaves the model's own default."""
+    """How tokens are chosen; ``None`` leaves the model's own default. ``logprobs`` asks for so many candidates of the first token."""
 
     temperature: float | None = None
     top_k: int | None = None
@@ -220,11 +285,16 @@ class Decoding:
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
     seed: int | None = None
+    min_p: float | None = None
+    logprobs: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """What a model returned. Token counts come from the engine or provider, never from the text; unknown is ``None``."""
+    """What a model returned. Token counts come from the engine or provider, never from the text; unknown is ``None``.
+
+    ``logprobs`` maps candidates for the first token to their natural logarithms of probability, where they were asked for.
+    """
 
     text: str
     tokens_in: int | None = None
@@ -234,6 +304,7 @@ class Completion:
     prefill_seconds: float | None = None
     decode_seconds: float | None = None
     finish_reason: str = ""
+    logprobs: Mapping[str, float] | None = None
 
 
 # ---------------------------------------------------------------------------------------------------------- ledger
@@ -321,20 +392,21 @@ class Failure:
 class Answer:
     """One question through one configuration.
 
-    ``passages`` are those that reached the prompt; ``retrieved`` the ranking of distinct document ids behind them
-    (``None``: closed book, nothing was searched);
-    ``prompt`` what was sent, as text. ``reused`` names work taken from an earlier answer. ``undisturbed`` is false
-    where another process kept the processors busy meanwhile; ``attempts`` counts retries of infrastructure failures, whose
-    time is not in the ledger.
+    ``passages`` are those that reached the prompt; ``retrieved`` the ranking they were taken from, as places in documents,
+    best first (``None``: closed book, nothing was searched);
+    ``prompt`` what was sent, as text; ``completion`` what the model returned, where ``text`` was only read out of it.
+    ``reused`` names work taken from an earlier answer. ``undisturbed`` is false where another process kept the processors
+    busy meanwhile; ``attempts`` counts retries of infrastructure failures, whose time is not in the ledger.
     """
 
     configuration: str
     question: str
     repeat: int = 0
     text: str = ""
+    completion: str = ""
     citations: tuple[int, ...] = ()
     passages: tuple[Passage, ...] = ()
-    retrieved: tuple[str, ...] | None = None
+    retrieved: tuple[Span, ...] | None = None
     prompt: str = ""
     finish_reason: str = ""
     seconds: float = 0.0
@@ -346,9 +418,18 @@ class Answer:
     failure: Failure | None = None
 
 
+def ranked_documents(answer: Answer) -> tuple[str, ...]:
+    """The distinct documents of an answer's ranking, best first; empty for closed book."""
+    return tuple(dict.fromkeys(place.document_id for place in answer.retrieved or ()))
+
+
+CORRECT_FROM = 0.5
+"""An answer counts as correct from this value of the deciding metric on."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """A metric's value in 0..1, or ``None`` with the reason it does not apply."""
+    """A metric's value (in 0..1 unless the metric says that it is a count), or ``None`` with the reason it does not apply."""
 
     metric: str
     value: float | None
@@ -357,10 +438,25 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredAnswer:
-    """An answer with its scores: what a run stores."""
+    """An answer with its scores: what a run stores. ``loss`` says where a wrong answer was lost, by its name in ``losses``."""
 
     answer: Answer
     scores: tuple[Score, ...]
+    loss: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexFacts:
+    """What is known of the index a configuration searches.
+
+    ``build`` is what cutting, embedding and indexing would take from nothing, whether or not it was shared or cached;
+    ``recall`` the share of the exact ten nearest passages that an approximate index finds (``None``: nothing approximate).
+    """
+
+    chunks: int
+    bytes: int | None = None
+    recall: float | None = None
+    build: Reading | None = None
 
 
 TrialState = Literal["racing", "finished", "incomplete", "eliminated"]
@@ -373,6 +469,7 @@ class Trial:
     configuration: Configuration
     state: TrialState = "racing"
     reason: str = ""
+    index: IndexFacts | None = None
 
 
 def as_json(record: Any) -> str:

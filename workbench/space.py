@@ -11,22 +11,18 @@ from typing import Any
 from workbench import registry, templates
 from workbench.contracts import ModelFacts
 from workbench.errors import InputError
-from workbench.records import DEFAULT_AXES, Configuration, PluginChoice, plugin_label, plugin_name
+from workbench.records import ALL_PASSAGES, DEFAULT_AXES, Configuration, PluginChoice, plugin_label, plugin_name
 from workbench.specification import Space
 
 _MOST_POINTS = 100_000  # looking at that many takes seconds; more would look as if nothing happened
-_DECODING = ("temperature", "top_k", "top_p", "repeat_penalty", "max_tokens", "stop")
-_OF_MODEL = ("prompt", *_DECODING, "passages", "context_tokens")
-_OF_RETRIEVAL = (
-    "embedder",
-    "index",
-    "chunker",
-    "chunk_tokens",
-    "chunk_overlap",
-    "passages",
-    "rerank",
-    "context_tokens",
-)
+_DECODING = ("temperature", "top_k", "top_p", "min_p", "repeat_penalty", "max_tokens", "stop")
+_SAMPLERS = ("top_k", "top_p", "min_p")
+_CONTEXT = ("passages", "deduplicate", "order", "compress", "context_tokens")
+_OF_MODEL = ("prompt", "examples", "example_choice", *_DECODING, *_CONTEXT)
+_CHUNKING = ("chunker", "chunk_tokens", "chunk_overlap")
+_EMBEDDING = ("embedder", "dimensions")
+_INDEX = ("precision", "index")
+_OF_RETRIEVAL = ("min_score", *_EMBEDDING, *_INDEX, *_CHUNKING, "rerank", "rerank_depth", *_CONTEXT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,14 +53,10 @@ def points(space: Space) -> Points:
     for values in itertools.product(*axes.values()):
         product += 1
         point = dict(zip(axes, values, strict=True))
-        if plugin_name(point["model"]) == "none" and plugin_name(point["retriever"]) == "none":
-            impossible["neither a model nor a retriever: nothing could answer"] += 1
-            continue
-        cut = plugin_name(point["retriever"]) != "none" and plugin_name(point["chunker"]) == "tokens"
-        if cut and point["chunk_overlap"] >= point["chunk_tokens"]:
-            impossible["chunk_overlap is not smaller than chunk_tokens"] += 1
-            continue
         kept, dropped = canonical(point, facts[plugin_label(point["model"])])
+        if why := _impossible(kept):
+            impossible[why] += 1
+            continue
         configuration = Configuration(kept, fingerprints.of(kept))
         found.setdefault(configuration.id, configuration)
         reasons.setdefault(configuration.id, Counter()).update([dropped])
@@ -112,15 +104,63 @@ def canonical(point: dict[str, Any], facts: ModelFacts | None) -> tuple[dict[str
         if kept.get("top_k") == 1 and "temperature" in kept:
             kept["temperature"] = 0
         if kept.get("temperature") == 0:
-            drop(("top_k", "top_p"), "at temperature 0, or top_k 1, the other samplers do not matter")
+            drop(_SAMPLERS, "at temperature 0, or top_k 1, the other samplers do not matter")
+        if kept["examples"] == 0:
+            drop(("example_choice",), "without examples it does not matter how they are chosen")
     retriever = plugin_name(point["retriever"])
     if retriever == "none":
         drop(_OF_RETRIEVAL, "closed book, retrieval settings do not matter")
-    elif retriever == "bm25":
-        drop(("embedder", "index"), "bm25 embeds nothing, so embedder and index do not matter")
-    if plugin_name(point["chunker"]) == "document":
-        drop(("chunk_tokens", "chunk_overlap"), "whole documents are not cut, so chunk sizes do not matter")
+        return kept, "; ".join(reasons)
+    needs = registry.needs("retrievers", point["retriever"])
+    searched = needs
+    helpers = [("rerankers", point["rerank"])] + ([("compressors", point["compress"])] if facts is not None else [])
+    for kind, choice in helpers:
+        needs |= registry.needs(kind, choice)
+    if "embedder" not in needs:
+        drop((*_EMBEDDING, *_INDEX), f"{retriever} embeds nothing, so embedder and index do not matter")
+    elif "index" not in searched:
+        drop(_INDEX, f"{retriever} searches no vectors, so index and precision do not matter")
+    if "chunks" not in searched:
+        drop(_CHUNKING, f"{retriever} takes whole documents, so chunking does not matter")
+    if "passages" not in searched and "passages" in kept:
+        drop(("passages",), f"{retriever} gives all it finds, so the number of passages does not matter")
+        kept["passages"] = ALL_PASSAGES
+    if plugin_name(point["rerank"]) == "none":
+        drop(("rerank_depth",), "without a reranker its depth does not matter")
+    if "chunker" in kept:
+        accepted = {parameter.name for parameter in chunker_parameters(point["chunker"])}
+        uncut = tuple(axis for axis in ("chunk_tokens", "chunk_overlap") if axis not in accepted)
+        if len(uncut) == 2:
+            drop(uncut, "whole documents are not cut, so chunk sizes do not matter")
+        drop(uncut, f"the chunker {plugin_name(point['chunker'])} has no {' and no '.join(uncut)}")
     return kept, "; ".join(reasons)
+
+
+def chunker_parameters(choice: PluginChoice) -> tuple[registry.Parameter, ...]:
+    """What a chunker's ``build`` takes, as far as its file tells; one of the user's is taken to use both chunking axes."""
+    file, _ = registry.resolve("chunkers", choice)
+    if file == "python":
+        return tuple(
+            registry.Parameter(name=axis, type="int", default=None) for axis in ("chunk_tokens", "chunk_overlap")
+        )
+    return registry.describe("chunkers", file).parameters
+
+
+def _impossible(kept: dict[str, Any]) -> str:
+    """Why a point cannot be run; empty where it can."""
+    model, retriever = plugin_name(kept["model"]), plugin_name(kept["retriever"])
+    if model == "none" and retriever == "none":
+        return "neither a model nor a retriever: nothing could answer"
+    if kept.get("chunk_overlap", 0) >= kept.get("chunk_tokens", math.inf):
+        return "chunk_overlap is not smaller than chunk_tokens"
+    if kept.get("precision", "float32") != "float32" and kept["index"] != "Flat":
+        return f"precision {kept['precision']} goes with index Flat only; other indexes name theirs, such as IVF64,SQ8"
+    if model == "none":
+        for axis, kind in (("retriever", "retrievers"), ("rerank", "rerankers")):
+            choice = kept.get(axis, "none")
+            if "model" in registry.needs(kind, choice) and not (isinstance(choice, dict) and choice.get("model")):
+                return f"{plugin_name(choice)} asks a model, and there is none; give it one with its parameter model"
+    return ""
 
 
 def model_facts(choice: PluginChoice) -> ModelFacts | None:
@@ -156,6 +196,7 @@ class _Fingerprints:
             ("embedder", "embedders"),
             ("chunker", "chunkers"),
             ("rerank", "rerankers"),
+            ("compress", "compressors"),
         ):
             if axis in axes and (version := registry.version(kind, axes[axis])):
                 found[axis] = version

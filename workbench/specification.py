@@ -7,14 +7,16 @@ import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from workbench import registry, templates
+from workbench.cutoff import cutoff
 from workbench.errors import InputError, WorkbenchError
-from workbench.records import DEFAULT_AXES, digest
+from workbench.records import DEFAULT_AXES, digest, plugin_label, plugin_name
 
 _KIND_OF_AXIS = {
     "model": "models",
@@ -22,7 +24,10 @@ _KIND_OF_AXIS = {
     "embedder": "embedders",
     "chunker": "chunkers",
     "rerank": "rerankers",
+    "compress": "compressors",
 }
+_LONGEST_RANGE = 1000
+_PRESETS = Path(__file__).parent / "presets"
 _NOT_YET = {"dollars": "prices", "grams_co2e": "carbon accounting"}
 
 _brief = reprlib.Repr()  # a value in a message must stay readable, however deep or long it is
@@ -31,6 +36,27 @@ _brief.maxlevel, _brief.maxlist, _brief.maxstring, _brief.maxother = 2, 4, 80, 8
 
 def _listed(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
+
+
+def _ranged(value: Any) -> Any:
+    """One value, a list, or a range: ``{from: 64, to: 256, step: 64}``, or with ``factor: 2`` for 64, 128, 256."""
+    if not isinstance(value, dict):
+        return _listed(value)
+    known = {"from", "to", "step", "factor"}
+    numbers = {key: bound for key, bound in value.items() if isinstance(bound, int | float) and key in known}
+    if numbers.keys() != value.keys() or not {"from", "to"} <= numbers.keys() or len(numbers) > 3:
+        raise PydanticCustomError("range", "expected {{from: 64, to: 256, step: 64}}, or factor in place of step")
+    at, last, step, factor = numbers["from"], numbers["to"], numbers.get("step"), numbers.get("factor")
+    step = 1 if step is None and factor is None else step
+    if (step is not None and step <= 0) or (factor is not None and (factor <= 1 or at <= 0)) or at > last:
+        raise PydanticCustomError("range", "expected a range that grows from its first value to its last")
+    found: list[float] = []
+    while at <= last + 1e-9 and len(found) <= _LONGEST_RANGE:
+        found.append(round(at, 9) if isinstance(at, float) else at)
+        at = at + step if step is not None else at * (factor or 0)
+    if len(found) > _LONGEST_RANGE:
+        raise PydanticCustomError("range", "has more than {most} values", {"most": _LONGEST_RANGE})
+    return found
 
 
 def _choice(value: Any) -> Any:
@@ -47,11 +73,28 @@ def _no_bool(value: Any) -> Any:
     return value
 
 
-Choices = Annotated[list[Annotated[Any, BeforeValidator(_choice)]], BeforeValidator(_listed), Field(min_length=1)]
+def _data_source(value: Any) -> Any:
+    """A name or path; ``{path: data.csv, columns: {text: body}}`` becomes ``data.csv?text=body``."""
+    if not isinstance(value, dict):
+        return value
+    path, columns = value.get("path"), value.get("columns", {})
+    plain = isinstance(columns, dict) and all(isinstance(part, str) for part in (*columns, *columns.values()))
+    if value.keys() - {"path", "columns"} or not isinstance(path, str) or not plain:
+        raise PydanticCustomError("source", "expected a name, a path, or {{path: data.csv, columns: {{text: body}}}}")
+    return f"{path}?{urlencode(columns)}" if columns else path
+
+
+Choice = Annotated[Any, BeforeValidator(_choice)]
+Choices = Annotated[list[Choice], BeforeValidator(_listed), Field(min_length=1)]
 Number = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
-Temperature = Annotated[Number, Field(ge=0, le=2)]
+Share = Annotated[Number, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1, strict=True)]
 Count = Annotated[int, Field(ge=0, strict=True)]
+DataSource = Annotated[str, BeforeValidator(_data_source)]
+
+_Values = (BeforeValidator(_ranged), Field(min_length=1))
+Positives = Annotated[list[Positive], *_Values]
+Counts = Annotated[list[Count], *_Values]
 
 
 class _Strict(BaseModel):
@@ -59,34 +102,36 @@ class _Strict(BaseModel):
 
 
 class Space(_Strict):
-    """Axis → the values to try; an axis left out stays at its default."""
+    """Axis → the values to try: one, a list, or for numbers a range; an axis left out stays at its default."""
 
     model: Choices = ["none"]
     prompt: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)] = [DEFAULT_AXES["prompt"]]
-    temperature: Annotated[list[Temperature], BeforeValidator(_listed), Field(min_length=1)] = [0]
-    top_k: Annotated[list[Count], BeforeValidator(_listed), Field(min_length=1)] = [DEFAULT_AXES["top_k"]]
-    top_p: Annotated[list[Annotated[Number, Field(gt=0, le=1)]], BeforeValidator(_listed), Field(min_length=1)] = [1.0]
-    repeat_penalty: Annotated[
-        list[Annotated[Number, Field(ge=0.5, le=2)]], BeforeValidator(_listed), Field(min_length=1)
-    ] = [1.0]
-    max_tokens: Annotated[list[Positive], BeforeValidator(_listed), Field(min_length=1)] = [DEFAULT_AXES["max_tokens"]]
+    examples: Annotated[list[Annotated[int, Field(ge=0, le=64, strict=True)]], *_Values] = [0]
+    example_choice: Annotated[list[Literal["fixed", "nearest"]], *_Values] = ["fixed"]
+    temperature: Annotated[list[Annotated[Number, Field(ge=0, le=2)]], *_Values] = [0]
+    top_k: Counts = [DEFAULT_AXES["top_k"]]
+    top_p: Annotated[list[Annotated[Number, Field(gt=0, le=1)]], *_Values] = [1.0]
+    min_p: Annotated[list[Share], *_Values] = [0.0]
+    repeat_penalty: Annotated[list[Annotated[Number, Field(ge=0.5, le=2)]], *_Values] = [1.0]
+    max_tokens: Positives = [DEFAULT_AXES["max_tokens"]]
     stop: Annotated[list[list[str]], Field(min_length=1)] = [[]]
     retriever: Choices = [DEFAULT_AXES["retriever"]]
+    min_score: Annotated[list[Number | None], *_Values] = [None]
     embedder: Choices = [DEFAULT_AXES["embedder"]]
+    dimensions: Annotated[list[Positive | None], *_Values] = [None]
+    precision: Annotated[list[Literal["float32", "int8", "binary"]], *_Values] = ["float32"]
     index: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)] = [DEFAULT_AXES["index"]]
     chunker: Choices = [DEFAULT_AXES["chunker"]]
-    chunk_tokens: Annotated[list[Positive], BeforeValidator(_listed), Field(min_length=1)] = [
-        DEFAULT_AXES["chunk_tokens"]
-    ]
-    chunk_overlap: Annotated[list[Count], BeforeValidator(_listed), Field(min_length=1)] = [0]
-    passages: Annotated[list[Positive], BeforeValidator(_listed), Field(min_length=1)] = [DEFAULT_AXES["passages"]]
+    chunk_tokens: Positives = [DEFAULT_AXES["chunk_tokens"]]
+    chunk_overlap: Counts = [0]
+    passages: Positives = [DEFAULT_AXES["passages"]]
     rerank: Choices = ["none"]
-    context_tokens: Annotated[list[Positive], BeforeValidator(_listed), Field(min_length=1)] = [
-        DEFAULT_AXES["context_tokens"]
-    ]
-    concurrency: Annotated[
-        list[Annotated[int, Field(ge=1, le=64, strict=True)]], BeforeValidator(_listed), Field(min_length=1)
-    ] = [1]
+    rerank_depth: Positives = [DEFAULT_AXES["rerank_depth"]]
+    deduplicate: Annotated[list[bool], BeforeValidator(_listed), Field(min_length=1)] = [False]
+    order: Annotated[list[Literal["best_first", "best_last"]], *_Values] = ["best_first"]
+    compress: Choices = ["none"]
+    context_tokens: Positives = [DEFAULT_AXES["context_tokens"]]
+    concurrency: Annotated[list[Annotated[int, Field(ge=1, le=64, strict=True)]], *_Values] = [1]
 
 
 class Goal(_Strict):
@@ -131,12 +176,12 @@ class Selection(_Strict):
 class Experiment(_Strict):
     """Everything a run needs, as the experiment file says it."""
 
-    corpus: str
-    evalset: str
+    corpus: DataSource
+    evalset: DataSource
     questions: Selection = Selection()
-    metrics: Annotated[list[str], Field(min_length=1)] = ["token_f1", "exact_match", "contains", "recall@5", "ndcg@10"]
+    metrics: Choices = ["token_f1", "exact_match", "contains", "recall@5", "ndcg@10"]
     goal: Goal = Goal()
-    strategy: Annotated[Any, BeforeValidator(_choice)] = "grid"
+    strategy: Choice = "grid"
     budget: Budget = Budget()
     repeats: Annotated[int, Field(ge=1, le=100, strict=True)] = 1
     region: str = "WOR"
@@ -148,8 +193,13 @@ class Experiment(_Strict):
 
     @field_validator("metrics")
     @classmethod
-    def _deciding_metric_first(cls, value: list[str], info: ValidationInfo) -> list[str]:
-        return list(dict.fromkeys(value))
+    def _each_once(cls, value: list[Any]) -> list[Any]:
+        return list({plugin_label(choice): choice for choice in value}.values())
+
+    @property
+    def metric_names(self) -> list[str]:
+        """The names under which scores are stored, in the order they are shown."""
+        return [plugin_label(choice) for choice in self.metrics]
 
 
 def read_experiment(source: str | Path | Mapping[str, Any]) -> Experiment:
@@ -162,9 +212,11 @@ def read_experiment(source: str | Path | Mapping[str, Any]) -> Experiment:
     path = find_experiment(source)
     content = _read_yaml(path)
     for key in ("corpus", "evalset"):
-        value = content.get(key)
+        given = content.get(key)
+        value = given.get("path") if isinstance(given, dict) else given
         if isinstance(value, str) and value and not _exists(Path(value)) and _exists(path.parent / value):
-            content[key] = str(path.parent / value)
+            beside = str(path.parent / value)
+            content[key] = {**given, "path": beside} if isinstance(given, dict) else beside
     return _validate(content, path.name, path.stem if path.stem != "experiment" else path.parent.resolve().name)
 
 
@@ -236,19 +288,38 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _validate(content: dict[Any, Any], file: str, name: str) -> Experiment:
-    named = {**content, "name": content.get("name") or name or digest(repr(content))[:8]}
     problems: list[str] = []
+    if "space" in content:
+        content = {**content, "space": _with_preset(content["space"], file, problems)}
+    named = {**content, "name": content.get("name") or name or digest(repr(content))[:8]}
     experiment = None
     try:
         experiment = Experiment.model_validate(named)
     except ValidationError as error:
-        problems = [_sentence(file, detail) for detail in error.errors()]
+        problems += [_sentence(file, detail) for detail in error.errors()]
     problems += [f"{file}: {problem}" for problem in _unknown_plugins(content)]
     if problems or experiment is None:
         raise InputError(problems)
-    if experiment.goal.metric not in experiment.metrics:
+    if experiment.goal.metric not in experiment.metric_names:
         experiment = experiment.model_copy(update={"metrics": [experiment.goal.metric, *experiment.metrics]})
     return experiment
+
+
+def presets() -> list[str]:
+    """Spaces that ship under a name, to be used whole (``space: small``) or changed (``space: {preset: small, …}``)."""
+    return sorted(path.stem for path in _PRESETS.glob("*.yaml"))
+
+
+def _with_preset(space: Any, file: str, problems: list[str]) -> Any:
+    """The space with its preset's axes filled in; an axis that stands beside the preset replaces the preset's."""
+    name = space if isinstance(space, str) else space.get("preset") if isinstance(space, dict) else None
+    if name is None:
+        return space
+    own = {key: value for key, value in space.items() if key != "preset"} if isinstance(space, dict) else {}
+    if name not in presets():
+        problems.append(f"{file}: space.preset is {name!r}; expected one of {', '.join(presets())}")
+        return own
+    return {**_read_yaml(_PRESETS / f"{name}.yaml"), **own}
 
 
 def _unknown_plugins(content: dict[Any, Any]) -> list[str]:
@@ -268,7 +339,10 @@ def _unknown_plugins(content: dict[Any, Any]) -> list[str]:
         problems += _problem_of(f"metrics[{position}]", "metrics", name)
     goal = content.get("goal")
     if isinstance(goal, dict) and "metric" in goal:
-        problems += _problem_of("goal.metric", "metrics", goal["metric"])
+        found = _problem_of("goal.metric", "metrics", goal["metric"])
+        if not found and isinstance(goal["metric"], str) and (counted := registry.unit(goal["metric"])):
+            found = [f"goal.metric is {goal['metric']!r}, which counts {counted}; expected a metric from 0 to 1"]
+        problems += found
     return problems + _problem_of("strategy", "strategies", content.get("strategy", "grid"))
 
 
@@ -279,8 +353,8 @@ def _problem_of(path: str, kind: str, choice: Any) -> list[str]:
         return []  # its type is reported already
     try:
         registry.check(kind, choice)
-        if kind == "metrics":
-            registry.build(kind, choice)
+        if kind == "metrics" and (at := plugin_name(choice).partition("@"))[1]:
+            cutoff(at[0], at[2])
     except WorkbenchError as error:
         return [f"{path}: {problem}" for problem in str(error).splitlines()]
     return []

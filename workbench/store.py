@@ -6,6 +6,7 @@ Answers are stored once per (run, configuration, question, repeat), each with it
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import socket
@@ -28,12 +29,14 @@ from workbench.records import (
     Chunk,
     Configuration,
     Failure,
+    IndexFacts,
     Ledger,
     OneOff,
     Passage,
     Question,
     Score,
     ScoredAnswer,
+    Span,
     Trial,
     TrialState,
     as_json,
@@ -47,6 +50,7 @@ LEASE_SECONDS = 30.0
 _LEDGER: TypeAdapter[Ledger] = TypeAdapter(Ledger)
 _ONE_OFF: TypeAdapter[OneOff] = TypeAdapter(OneOff)
 _QUESTION: TypeAdapter[Question] = TypeAdapter(Question)
+_INDEX_FACTS: TypeAdapter[IndexFacts] = TypeAdapter(IndexFacts)
 _FAILURE: TypeAdapter[Failure] = TypeAdapter(Failure)
 
 
@@ -265,6 +269,7 @@ class Store:
                 configuration=Configuration(row.axes, row.fingerprints, row.configuration),
                 state=row.state,
                 reason=row.reason,
+                index=None if row.index_facts is None else _INDEX_FACTS.validate_python(row.index_facts),
             )
             for row in rows
         ]
@@ -276,6 +281,15 @@ class Store:
                 TRIALS.update()
                 .where(TRIALS.c.run_id == run_id, TRIALS.c.configuration == configuration)
                 .values(state=state, reason=reason)
+            )
+
+    def set_index_facts(self, run_id: int, configuration: str, facts: IndexFacts) -> None:
+        """Record what is known of the index that a trial searches."""
+        with self.writing() as connection:
+            connection.execute(
+                TRIALS.update()
+                .where(TRIALS.c.run_id == run_id, TRIALS.c.configuration == configuration)
+                .values(index_facts=json.loads(as_json(facts)))
             )
 
     def add_questions(self, run_id: int, questions: Sequence[Question]) -> None:
@@ -415,6 +429,7 @@ def _answer_row(run_id: int, scored: ScoredAnswer, texts: dict[str, str]) -> dic
         "question": answer.question,
         "repeat": answer.repeat,
         "text": answer.text,
+        "completion": answer.completion or None,
         "failure": answer.failure
         and {"kind": answer.failure.kind, "code": answer.failure.code, "message": answer.failure.message},
         "failure_kind": answer.failure and answer.failure.kind,
@@ -430,6 +445,7 @@ def _answer_row(run_id: int, scored: ScoredAnswer, texts: dict[str, str]) -> dic
         "reused": answer.reused,
         "ledger": answer.ledger,
         "scores": {score.metric: [score.value, score.reason] for score in scored.scores},
+        "loss": scored.loss or None,
     }
 
 
@@ -447,9 +463,10 @@ def _scored_answer(row: Any, texts: dict[str, str]) -> ScoredAnswer:
         question=row.question,
         repeat=row.repeat,
         text=row.text,
+        completion=row.completion or "",
         citations=tuple(row.citations),
         passages=passages,
-        retrieved=None if row.retrieved is None else tuple(row.retrieved),
+        retrieved=None if row.retrieved is None else tuple(itertools.starmap(Span, row.retrieved)),
         prompt=texts.get(row.prompt or "", ""),
         finish_reason=row.finish_reason,
         seconds=row.seconds,
@@ -461,7 +478,7 @@ def _scored_answer(row: Any, texts: dict[str, str]) -> ScoredAnswer:
         failure=None if row.failure is None else _FAILURE.validate_python(row.failure),
     )
     scores = tuple(Score(metric=metric, value=value, reason=reason) for metric, (value, reason) in row.scores.items())
-    return ScoredAnswer(answer=answer, scores=scores)
+    return ScoredAnswer(answer=answer, scores=scores, loss=row.loss or "")
 
 
 def _run_record(row: Any) -> RunRecord:

@@ -1,6 +1,8 @@
 """Prompt templates: text files with sections, the static part first so that an engine's prefix cache can hold it.
 
-A template may begin with a YAML header (``description``, ``cites``) between lines of ``---``. Its sections are
+A template may begin with a YAML header between lines of ``---``: ``description``; ``cites: true`` where the answer names
+passages as ``[2]``; ``answer: json`` where it is the field ``answer`` of a JSON object (``passages`` names those it stands
+in), ``answer: last`` where it is the last line, after ``Answer:``. Its sections are
 ``[system]``, any number of ``[example user]`` / ``[example assistant]`` pairs, ``[context]`` (shown only where there are
 passages), ``[user]`` (must hold ``{question}``; ``{context}`` says where the passages go) and ``[cue]`` (what a text
 model continues).
@@ -8,12 +10,14 @@ model continues).
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, Literal
 
 import yaml
 
@@ -24,6 +28,27 @@ _SHIPPED = Path(__file__).parent / "prompts"
 _SECTION = re.compile(r"^\[(system|example user|example assistant|context|user|cue)\]\n", re.MULTILINE)
 _PLACE = re.compile(r"\{(question|passages|context)\}")
 _CITATION = re.compile(r"\s*\[(\d+)\]")
+_ANSWER_LINE = re.compile(r"^\W{0,8}answer[*_ ]{0,4}:[*_\s]*(\S.*)", re.IGNORECASE | re.MULTILINE)
+_FORMS = ("plain", "json", "last")
+
+Form = Literal["plain", "json", "last"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What a template finds in a completion: the answer, the passages it names, and why it is not usable (empty: it is)."""
+
+    answer: str
+    citations: tuple[int, ...] = ()
+    malformed: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """A worked example: a question and its answer."""
+
+    question: str
+    answer: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,24 +59,44 @@ class Template:
     description: str
     digest: str
     cites: bool
+    form: Form
     static: tuple[Message, ...]
     user: str
     context: str
     cue: str
 
-    def render(self, question: str, passages: Sequence[Passage]) -> Prompt:
-        """The prompt for one question; what question and passages contain is never read as a placeholder."""
+    def render(self, question: str, passages: Sequence[Passage], examples: Sequence[Example] = ()) -> Prompt:
+        """The prompt for one question, after its examples; what question and passages contain is never read as a placeholder."""
+        shown = []
+        for example in examples:
+            asked = _fill(self.user, {"question": example.question, "context": ""})
+            shown += [
+                Message(role="user", content=asked),
+                Message(role="assistant", content=self._formed(example.answer)),
+            ]
         numbered = "\n".join(f"[{number}] {passage.chunk.text}" for number, passage in enumerate(passages, 1))
         context = _fill(self.context, {"passages": numbered}).rstrip() + "\n\n" if passages else ""
         user = _fill(self.user, {"question": question, "context": context})
-        return Prompt(messages=(*self.static, Message(role="user", content=user)), cue=self.cue)
+        return Prompt(messages=(*self.static, *shown, Message(role="user", content=user)), cue=self.cue)
 
-    def citations(self, text: str, passages: int) -> tuple[str, tuple[int, ...]]:
-        """The text without its ``[n]`` marks, and the passages they name, where this template asks for them."""
+    def read(self, completion: str, passages: int) -> Reading:
+        """The answer in a completion, in the form this template asks for."""
+        text = completion.strip()
+        if self.form == "json":
+            return _read_json(text, passages)
+        if self.form == "last":
+            named = [found for found in _ANSWER_LINE.findall(text) if found.strip()]
+            text = (named or text.splitlines() or [""])[-1].strip()
         if not self.cites:
-            return text, ()
-        cited = tuple(dict.fromkeys(int(number) for number in _CITATION.findall(text) if 1 <= int(number) <= passages))
-        return (_CITATION.sub("", text).strip() if cited else text), cited
+            return Reading(answer=text)
+        cited = _within(passages, map(int, _CITATION.findall(text)))
+        return Reading(answer=_CITATION.sub("", text).strip() if cited else text, citations=cited)
+
+    def _formed(self, answer: str) -> str:
+        """An example's answer as this template wants answers to look."""
+        if self.form == "json":
+            return json.dumps({"answer": answer, "passages": []}, ensure_ascii=False)
+        return f"Answer: {answer}" if self.form == "last" else answer
 
 
 def available() -> list[str]:
@@ -91,6 +136,9 @@ def _parse(path: Path, modified: int) -> Template:
         problems.append(f"{path}: [context] must hold {{passages}}, and [user] must say where it goes with {{context}}")
     if roles != ["user", "assistant"] * (len(roles) // 2):
         problems.append(f"{path}: [example user] and [example assistant] must come in pairs, in that order")
+    form: Any = header.get("answer", "plain")
+    if form not in _FORMS:
+        problems.append(f"{path}: answer is {form!r}; expected one of {', '.join(_FORMS)}")
     if problems:
         raise InputError(problems)
     system = [Message(role="system", content=named["system"])] if "system" in named else []
@@ -103,7 +151,8 @@ def _parse(path: Path, modified: int) -> Template:
         name=path.stem,
         description=str(header.get("description", "")),
         digest=digest(text)[:12],
-        cites=bool(header.get("cites", False)),
+        cites=bool(header.get("cites", False)) or form == "json",
+        form=form,
         static=(*system, *examples),
         user=named["user"],
         context=named.get("context", ""),
@@ -122,6 +171,26 @@ def _header(path: Path, text: str) -> tuple[dict[str, object], str]:
     if not isinstance(header, dict):
         raise InputError(f"{path}: the header must be key: value lines between two lines of ---")
     return header, body
+
+
+def _read_json(text: str, passages: int) -> Reading:
+    """The first JSON object in a text that holds an answer; models like to say something around it."""
+    decoder = json.JSONDecoder()
+    for start in (match.start() for match in re.finditer(r"\{", text)):
+        try:
+            found, _ = decoder.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            continue
+        answer = found.get("answer") if isinstance(found, dict) else None
+        if isinstance(answer, str | int | float):
+            named = found.get("passages")
+            numbers = [each for each in named if isinstance(each, int)] if isinstance(named, list) else []
+            return Reading(answer=str(answer).strip(), citations=_within(passages, numbers))
+    return Reading(answer=text, malformed="no JSON object with a field answer in it")
+
+
+def _within(passages: int, numbers: Iterable[int]) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(number for number in numbers if 1 <= number <= passages))
 
 
 def _fill(text: str, values: dict[str, str]) -> str:

@@ -18,8 +18,19 @@ from workbench import registry
 from workbench.comparison import Comparison, Figures
 from workbench.doctor import Finding
 from workbench.experiment import Progress
-from workbench.exports import NOT_MEASURED, energy_text, failures_text, notes, number, significant, sorted_figures
+from workbench.exports import (
+    INDEX_COLUMNS,
+    NOT_MEASURED,
+    energy_text,
+    failures_text,
+    index_texts,
+    notes,
+    number,
+    significant,
+    sorted_figures,
+)
 from workbench.ledger import price, standalone
+from workbench.losses import EXPLAINED
 from workbench.recommendation import Recommendation, sentences
 from workbench.records import Answer, Coefficients, StageCost, as_json
 from workbench.reports import RunOverview
@@ -98,6 +109,8 @@ def print_comparison(comparison: Comparison) -> None:
     for figures in sorted_figures(comparison):
         table.add_row(*map(Text, _comparison_cells(figures)))
     out.print(table)
+    _print_indexes(comparison)
+    _print_losses(comparison)
     out.print(
         "◆ on the frontier: nothing else is both better and cheaper. Cheapest first; ranges in the second line of a cell.",
         style="dim",
@@ -105,6 +118,37 @@ def print_comparison(comparison: Comparison) -> None:
     )
     for note in notes(comparison):
         out.print(Text(note, style="dim"), soft_wrap=True)
+
+
+def _print_indexes(comparison: Comparison) -> None:
+    """The distinct indexes behind the configurations, where there is more than one to compare."""
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for figures in sorted_figures(comparison):
+        if figures.index is not None:
+            rows.setdefault((f"{figures.index.chunks:,}", *index_texts(figures)), []).append(figures.configuration.id)
+    if len(rows) < 2:
+        return
+    table = Table(title="Indexes", title_justify="left", header_style="bold")
+    for column in ("configurations", "chunks", *INDEX_COLUMNS):
+        table.add_column(column, overflow="fold")
+    for cells, configurations in rows.items():
+        table.add_row(Text(", ".join(configurations)), *map(Text, cells))
+    out.print(table)
+
+
+def _print_losses(comparison: Comparison) -> None:
+    """Configurations × the places where their wrong answers were lost, in the order of the pipeline."""
+    places = [place for place in EXPLAINED if any(place in figures.losses for figures in comparison.figures)]
+    if not places:
+        return
+    table = Table(title="Where wrong answers were lost", title_justify="left", header_style="bold")
+    table.add_column("setup")
+    for place in places:
+        table.add_column(Text(place.replace("_", " ")), justify="right")
+    for figures in sorted_figures(comparison):
+        counts = (str(figures.losses.get(place, "")) for place in places)
+        table.add_row(Text(f"{figures.configuration.label} [{figures.configuration.id}]"), *counts)
+    out.print(table)
 
 
 def _comparison_cells(figures: Figures) -> list[str]:

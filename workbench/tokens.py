@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 VOCABULARY = "o200k_base"
 
 _PIECE = 50_000  # characters: at up to four tokens each, this stays within the library's limit of 200,000 tokens a call
@@ -29,14 +32,31 @@ def offsets(text: str) -> list[int]:
     starts: list[int] = []
     done = 0
     for piece in _pieces(text):
-        starts += [done + start for start in _encoding().decode_with_offsets(_encode(piece))[1]]
+        encoded = _encode(piece)
+        ends = np.cumsum(_byte_lengths()[encoded])
+        begins = np.concatenate(([0], ends[:-1])) if encoded else ends
+        if not piece.isascii():
+            raw = np.frombuffer(_whole(piece).encode(), dtype=np.uint8)
+            begins = np.cumsum((raw & 0xC0) != 0x80)[begins] - 1  # characters begun so far, this byte's included
+        starts += (begins + done).tolist()
         done += len(piece)
     return starts
 
 
 def _encode(text: str) -> list[int]:
-    tokens: list[int] = _encoding().encode_ordinary(text if text.isascii() else _SURROGATE.sub("\ufffd", text))
+    tokens: list[int] = _encoding().encode_ordinary(text if text.isascii() else _whole(text))
     return tokens
+
+
+def _whole(text: str) -> str:
+    """The text without half characters, each replaced by one that says so."""
+    return _SURROGATE.sub("\ufffd", text)
+
+
+@cache
+def _byte_lengths() -> NDArray[np.int64]:
+    """How many bytes every token of the vocabulary stands for."""
+    return np.fromiter(map(len, _encoding().token_byte_values()), dtype=np.int64)
 
 
 def _pieces(text: str) -> Iterator[str]:

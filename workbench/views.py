@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from workbench.comparison import CORRECT_FROM, Comparison, Figures
+from workbench.comparison import Comparison, Figures
 from workbench.errors import InputError
 from workbench.exports import (
     NOT_MEASURED,
     axis_text,
     failures_text,
     interval_text,
+    losses_text,
     significant,
     sorted_figures,
     varying_axes,
 )
 from workbench.ledger import price, spent, standalone, standalone_cost
 from workbench.recommendation import Recommendation
-from workbench.records import Answer, Coefficients, Energy, Question, Reading
+from workbench.records import CORRECT_FROM, Answer, Coefficients, Energy, Question, Reading
 from workbench.reports import answers
 from workbench.store import Store
 
@@ -58,6 +59,7 @@ def comparison_rows(comparison: Comparison, recommendation: Recommendation) -> l
                 "p95_seconds": None if latency is None else latency.p95,
                 "disturbed": "*" if latency is not None and latency.disturbed else "",
                 "failures": failures_text(figures.failures),
+                "lost": losses_text(figures.losses),
                 "answers": figures.answers,
                 "state": f"{figures.state}: {figures.reason}" if figures.reason else figures.state,
                 **{f"score:{name}": _score(figures, name) for name in figures.scores if name != goal.metric},
@@ -115,6 +117,7 @@ def answer_rows(run: str, configuration: str, *, show: Show = "all", store: Stor
                 "accepted": _accepted(question),
                 "score": "does not apply" if score is None else f"{score:.3f}",
                 "failure": answer.failure.code if answer.failure else "",
+                "lost": scored.loss.replace("_", " "),
                 **{unit: standalone_cost(answer, unit, coefficients) for unit in ("seconds", "tokens", "joules")},
             }
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import importlib.util
+import importlib
 import json
 import os
 import subprocess
@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Literal
 
@@ -128,7 +129,8 @@ def cache_folder() -> Path:
 def _path(weights: Weights) -> Path | None:
     if weights.package.startswith("gemma3"):
         return _assembled(weights)
-    specification = importlib.util.find_spec(weights.package)
+    # Not importlib.util.find_spec, which takes an imported package to be where it was when it was imported.
+    specification = PathFinder.find_spec(weights.package)
     if specification is None or not specification.submodule_search_locations:
         return None
     return Path(next(iter(specification.submodule_search_locations))) / weights.file

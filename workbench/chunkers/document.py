@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from workbench.chunkers._pieces import piece
 from workbench.records import Chunk, Document
 
 
@@ -15,15 +16,4 @@ class WholeDocuments:
 
     def split(self, document: Document) -> list[Chunk]:
         """The document as its only chunk; none where there is no visible text."""
-        if not document.text.strip():
-            return []
-        return [
-            Chunk(
-                id=f"{document.id}#0-{len(document.text)}",
-                document_id=document.id,
-                start=0,
-                end=len(document.text),
-                text=document.text,
-                title=document.title,
-            )
-        ]
+        return [piece(document, (0, len(document.text)))] if document.text.strip() else []

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 
 from workbench import tokens
-from workbench.errors import InputError
+from workbench.chunkers._pieces import VISIBLE, Place, check_window, piece
 from workbench.records import Chunk, Document
-
-_SMALLEST = 4  # tokens: one character can take as many
-_VISIBLE = re.compile(r"\S")
 
 
 def build(*, chunk_tokens: int = 128, chunk_overlap: int = 0) -> TokenWindows:
     """Consecutive windows of at most so many tokens, cut between words where one ends in the window's last quarter."""
-    problems = []
-    if chunk_tokens < _SMALLEST:
-        problems.append(
-            f"chunk_tokens is {chunk_tokens}; expected at least {_SMALLEST} (one character can take that many)"
-        )
-    if chunk_overlap < 0:
-        problems.append(f"chunk_overlap is {chunk_overlap}; expected 0 or more")
-    elif chunk_overlap >= chunk_tokens:
-        problems.append(f"chunk_overlap is {chunk_overlap}; expected less than chunk_tokens, which is {chunk_tokens}")
-    if problems:
-        raise InputError(problems)
+    check_window(chunk_tokens, chunk_overlap)
     return TokenWindows(chunk_tokens, chunk_overlap)
 
 
@@ -39,37 +26,33 @@ class TokenWindows:
     def split(self, document: Document) -> list[Chunk]:
         """The document's chunks in order; none for a document without visible text."""
         text = document.text
-        starts = tokens.offsets(text)
-        chunks: list[Chunk] = []
-        position = 0
-        while (visible := _VISIBLE.search(text, position)) is not None:
-            start = visible.start()
-            cut = self._cut(text, starts, start)
-            end = start + len(text[start:cut].rstrip())
-            chunks.append(
-                Chunk(
-                    id=f"{document.id}#{start}-{end}",
-                    document_id=document.id,
-                    start=start,
-                    end=end,
-                    text=text[start:end],
-                    title=document.title,
-                )
-            )
-            overlapping = self._overlap and _VISIBLE.search(text, cut)
-            position = self._next(text, starts, start, cut) if overlapping else cut
-        return chunks
+        return [piece(document, place) for place in self.places(text, tokens.offsets(text), 0, len(text))]
 
-    def _cut(self, text: str, starts: list[int], start: int) -> int:
+    def places(self, text: str, starts: list[int], begin: int, finish: int) -> Iterator[Place]:
+        """The windows of a part of a text, whose tokens start at ``starts``."""
+        position = covered = begin
+        while (visible := VISIBLE.search(text, position, finish)) is not None:
+            start = visible.start()
+            cut = self._cut(text, starts, start, finish)
+            end = start + len(text[start:cut].rstrip())
+            if end <= covered:  # what would be shared leaves no room for anything new
+                position = covered
+                continue
+            yield start, end
+            covered = end
+            overlapping = self._overlap and VISIBLE.search(text, cut, finish)
+            position = self._next(text, starts, start, cut) if overlapping else cut
+
+    def _cut(self, text: str, starts: list[int], start: int, finish: int) -> int:
         """Where a window that begins at ``start`` ends; whitespace before that place may stay outside."""
         index = bisect_left(starts, start)
         if index == len(starts) or starts[index] > start:
             index -= 1
         index += self._size
-        end = starts[index] if index < len(starts) else len(text)
+        end = min(starts[index], finish) if index < len(starts) else finish
         end = max(end, start + 1)
         while True:
-            cut = _between_words(text, end - (end - start) // 4, end)
+            cut = end if end == finish else _between_words(text, end - (end - start) // 4, end)
             # A window alone can take more tokens than it did within the text, where its first word followed a space.
             if tokens.count(text[start:cut].rstrip()) <= self._size:
                 return cut
@@ -89,8 +72,7 @@ class TokenWindows:
 
 def _between_words(text: str, low: int, high: int) -> int:
     """The last place in ``low`` to ``high`` that cuts no word apart, else ``high``."""
-    if high < len(text):
-        for position in range(high, low, -1):
-            if text[position].isspace() or text[position - 1].isspace():
-                return position
+    for position in range(high, low, -1):
+        if text[position].isspace() or text[position - 1].isspace():
+            return position
     return high

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from transformers.utils import logging
 
+from workbench.embedders._texts import whole
 from workbench.errors import InputError, MachineError
 from workbench.records import digest
 
@@ -31,7 +32,8 @@ def load(name: str, *, local_files_only: bool = False) -> SentenceTransformer:
     except (OSError, ValueError) as error:
         raise MachineError(
             f"embedder {name!r} cannot be loaded: {str(error).partition(chr(10))[0]}; "
-            "name a sentence-transformers folder, or a hub model that this machine can reach or has cached"
+            "name a sentence-transformers folder, a hub model that this machine can reach or has cached, "
+            "or a provider's model as langchain:provider:model"
         ) from error
     finally:
         if shown:
@@ -63,7 +65,7 @@ class SentenceEmbedder:
             # One question is too little work to share: threads would wait for each other more than they compute.
             torch.set_num_threads(1 if len(texts) == 1 else _available_cpus())
             vectors = self._model.encode(
-                list(texts),
+                whole(texts),
                 batch_size=self._batch_size,
                 show_progress_bar=False,
                 convert_to_numpy=True,

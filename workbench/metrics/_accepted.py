@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from workbench.normalise import declined
+from workbench.normalise import declined, normalise
 from workbench.records import Answer, Question, Score
 
 
@@ -18,3 +18,9 @@ def best_agreement(metric: str, question: Question, answer: Answer, agreement: C
     if not question.answers:
         return Score(metric=metric, value=None, reason="no accepted answer is known")
     return Score(metric=metric, value=max(agreement(answer.text, accepted) for accepted in question.answers))
+
+
+def refused(question: Question, answer: Answer) -> bool:
+    """Whether an answer declines; "none" does not where it is an accepted answer."""
+    given = normalise(answer.text)
+    return declined(answer.text) and not (given and any(normalise(accepted) == given for accepted in question.answers))

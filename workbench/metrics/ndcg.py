@@ -1,38 +1,27 @@
-"""Normalised discounted cumulative gain of the retrieved documents."""
+"""Normalised discounted cumulative gain of what was retrieved."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import log2
 from typing import Literal
 
-from workbench.cutoff import cutoff
-from workbench.metrics._gold import why_not
-from workbench.records import Answer, Question, Score
+from workbench.metrics._gold import Findings, RankingMetric
 
 
-class NDCG:
-    """Gold documents found early count more: Σ 1/log2(rank+1) over the first ``k`` distinct documents, over its ideal.
+def build(k: str = "10", *, over: Literal["auto", "documents", "spans"] = "auto") -> RankingMetric:
+    """Gold among the first k retrieved, early ranks and high grades counting more (ndcg@10).
 
-    Formula: Järvelin and Kekäläinen 2002 with binary gain, as trec_eval's ``ndcg_cut``.
+    Järvelin and Kekäläinen 2002 with linear gain, as trec_eval's ``ndcg_cut``: Σ gain/log2(rank+1) over its ideal. The gain
+    is a document's grade; over spans, the gold characters that a place is the first to bring, and the ideal has all gold of
+    a document in one place.
     """
-
-    judges: Literal["answer", "retrieval"] = "retrieval"
-
-    def __init__(self, k: int) -> None:
-        self.k = k
-        self.name = f"ndcg@{k}"
-
-    def score(self, question: Question, answer: Answer) -> Score:
-        """0 to 1; not applicable to closed book, to unanswerable questions and where no gold document is known."""
-        if reason := why_not(question, answer):
-            return Score(metric=self.name, value=None, reason=reason)
-        gold = set(question.evidence or ())
-        ranked = (answer.retrieved or ())[: self.k]
-        gained = sum(1 / log2(rank + 1) for rank, found in enumerate(ranked, 1) if found in gold)
-        ideal = sum(1 / log2(rank + 1) for rank in range(1, min(len(gold), self.k) + 1))
-        return Score(metric=self.name, value=gained / ideal)
+    return RankingMetric("ndcg", k, over, _ndcg)
 
 
-def build(k: str = "10") -> NDCG:
-    """Gold documents among the first k retrieved, early ones counting more (ndcg@10)."""
-    return NDCG(cutoff("ndcg", k))
+def _ndcg(findings: Findings) -> float:
+    return _discounted(findings.gains) / _discounted(findings.ideal)
+
+
+def _discounted(gains: Iterable[float]) -> float:
+    return sum(gain / log2(rank + 1) for rank, gain in enumerate(gains, 1))

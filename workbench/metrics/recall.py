@@ -1,31 +1,22 @@
-"""Recall of gold documents among the first retrieved."""
+"""Recall of the gold among the first retrieved."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from workbench.cutoff import cutoff
-from workbench.metrics._gold import why_not
-from workbench.records import Answer, Question, Score
+from workbench.metrics._gold import Findings, RankingMetric
 
 
-class Recall:
-    """Share of a question's gold documents among the first ``k`` distinct documents retrieved."""
+def build(k: str = "5", *, over: Literal["auto", "documents", "spans"] = "auto") -> RankingMetric:
+    """Share of the gold among the first k retrieved: of gold documents, or of the characters of gold spans (recall@5).
 
-    judges: Literal["answer", "retrieval"] = "retrieval"
-
-    def __init__(self, k: int) -> None:
-        self.k = k
-        self.name = f"recall@{k}"
-
-    def score(self, question: Question, answer: Answer) -> Score:
-        """0 to 1; not applicable to closed book, to unanswerable questions and where no gold document is known."""
-        if reason := why_not(question, answer):
-            return Score(metric=self.name, value=None, reason=reason)
-        gold = set(question.evidence or ())
-        return Score(metric=self.name, value=len(gold.intersection((answer.retrieved or ())[: self.k])) / len(gold))
+    Over documents as trec_eval's ``recall``. Over spans, characters found in any of the first k places, each once: two
+    chunks that hold a half each have found the whole. (context-grid's recall@k is the share of all chunks holding at least
+    half of a span that were retrieved. Without overlap the two agree but for spans that a boundary cuts; where chunks
+    overlap it asks for each that repeats the span, and comes out lower.)
+    """
+    return RankingMetric("recall", k, over, _recall)
 
 
-def build(k: str = "5") -> Recall:
-    """Share of gold documents among the first k retrieved (recall@5: among the first five)."""
-    return Recall(cutoff("recall", k))
+def _recall(findings: Findings) -> float:
+    return sum(findings.amounts)

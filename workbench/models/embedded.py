@@ -25,7 +25,9 @@ from workbench.weights import find, require
 Style = Literal["auto", "chat", "text"]
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy must not see our own loopback port
-_ACCEPTS = frozenset({"temperature", "top_k", "top_p", "repeat_penalty", "max_tokens", "stop", "seed"})
+_ACCEPTS = frozenset(
+    {"temperature", "top_k", "top_p", "min_p", "repeat_penalty", "max_tokens", "stop", "seed", "logprobs"}
+)
 
 
 class EmbeddedModel:
@@ -96,15 +98,18 @@ class EmbeddedModel:
         last: dict[str, Any] = {}
         finish_reason = ""
         first: float | None = None
+        logprobs: dict[str, float] | None = None
         late = False
 
         def receive(event: dict[str, Any]) -> bool:
-            nonlocal finish_reason, first, late
+            nonlocal finish_reason, first, logprobs, late
             if "error" in event or "usage" in event:
                 last.update(event)
             for choice in event.get("choices", ()):
                 piece = choice.get("text") or choice.get("delta", {}).get("content") or ""
                 finish_reason = choice.get("finish_reason") or finish_reason
+                if logprobs is None and choice.get("logprobs"):
+                    logprobs = _candidates(choice["logprobs"])
                 if piece:
                     first = first or time.perf_counter() - started
                     pieces.append(piece)
@@ -129,6 +134,7 @@ class EmbeddedModel:
             prefill_seconds=timings["prompt_ms"] / 1000,
             decode_seconds=timings["predicted_ms"] / 1000,
             finish_reason=finish_reason,
+            logprobs=logprobs,
         )
 
     def _tokenize(self, text: str) -> int:
@@ -168,13 +174,23 @@ def _request_of(decoding: Decoding) -> dict[str, Any]:
         "temperature": decoding.temperature,
         "top_k": decoding.top_k,
         "top_p": decoding.top_p,
+        "min_p": decoding.min_p or 0.0,  # the engine's own default is another
         "repeat_penalty": decoding.repeat_penalty,
         "max_tokens": decoding.max_tokens,
         "seed": decoding.seed,
+        "n_probs": decoding.logprobs,
         "stop": list(decoding.stop) or None,
     }
     request: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
-    return {**request, "min_p": 0.0, "cache_prompt": True, "stream": True, "stream_options": {"include_usage": True}}
+    return {**request, "cache_prompt": True, "stream": True, "stream_options": {"include_usage": True}}
+
+
+def _candidates(logprobs: dict[str, Any]) -> dict[str, float] | None:
+    """The candidates of the first token; of several tokens that read the same the likeliest."""
+    found: dict[str, float] = {}
+    for candidate in logprobs["content"][0]["top_logprobs"] if logprobs.get("content") else ():
+        found.setdefault(candidate["token"], candidate["logprob"])
+    return found or None
 
 
 def _failure(error: dict[str, Any]) -> GenerationError:

@@ -21,10 +21,12 @@ _SPELLINGS = {
     "temperature": ("temperature",),
     "top_k": ("top_k",),
     "top_p": ("top_p",),
+    "min_p": ("min_p",),
     "repeat_penalty": ("repeat_penalty", "repetition_penalty"),
     "max_tokens": ("max_tokens", "num_predict", "max_output_tokens", "max_new_tokens"),
     "stop": ("stop", "stop_sequences"),
     "seed": ("seed",),
+    "logprobs": ("top_logprobs",),
 }
 _ROLES = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
 
@@ -90,6 +92,8 @@ class LangChainModel:
                 for field, value in wanted.items()
                 if value not in (None, ())
             }
+            if "top_logprobs" in given:
+                given["logprobs"] = True  # who counts the candidates has a switch beside the count
             self._by_decoding[decoding] = _init(self._name, {**self._settings, **given})
         return self._by_decoding[decoding]
 
@@ -135,7 +139,15 @@ def _completion(message: AIMessageChunk, first: float | None, seconds: float) ->
         seconds_to_first_token=first,
         decode_seconds=None if first is None else seconds - first,
         finish_reason=reason,
+        logprobs=_candidates(metadata.get("logprobs")),
     )
+
+
+def _candidates(logprobs: Any) -> dict[str, float] | None:
+    """The candidates of the first token, as OpenAI and those who speak its protocol give them."""
+    content = logprobs.get("content") if isinstance(logprobs, dict) else None
+    candidates = content[0].get("top_logprobs") if content else None
+    return {each["token"]: each["logprob"] for each in candidates} if candidates else None
 
 
 def _failure(error: Exception) -> GenerationError:

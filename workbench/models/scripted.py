@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 import re
 import threading
@@ -28,15 +29,18 @@ Fault = Literal[
     "empty_output",
 ]
 
-_ACCEPTS = frozenset({"temperature", "top_k", "top_p", "max_tokens", "stop", "seed"})
+_ACCEPTS = frozenset({"temperature", "top_k", "top_p", "min_p", "max_tokens", "stop", "seed", "logprobs"})
 _SENTENCE = re.compile(r"[^.!?\n]+[.!?]?")
 _WORD = re.compile(r"\w+")
+_QUESTION = re.compile(r"^Question:.*$", re.MULTILINE)
 
 
 class Scripted:
     """Answers with the prompt's sentence that shares most words with its last line (the question).
 
-    At temperature 0, or ``top_k`` 1, the best sentence; otherwise one of the ``top_k`` best, drawn by the seed. A word is a token.
+    At temperature 0, or ``top_k`` 1, the best sentence; otherwise one of the ``top_k`` best, drawn by the seed, that share at
+    least ``min_p`` of what the best shares. A word is a token. Asked for ``logprobs``, it holds Yes and No possible: Yes by the
+    share of the question's words that the rest of the prompt has.
     """
 
     accepts = _ACCEPTS
@@ -100,6 +104,7 @@ class Scripted:
             prefill_seconds=prefill,
             decode_seconds=time.perf_counter() - started - prefill,
             finish_reason="length" if len(words) > limit else "stop",
+            logprobs=_yes_or_no(text, decoding.logprobs) if decoding.logprobs else None,
         )
 
     def stream(self, prompt: Prompt, decoding: Decoding) -> Iterator[str | Completion]:
@@ -125,6 +130,9 @@ class Scripted:
         sentences = _SENTENCE.findall(body) or [question]
         ranked = sorted(sentences, key=lambda sentence: -len(asked & _distinct_words(sentence)))
         choices = min(decoding.top_k or len(ranked), len(ranked)) if decoding.temperature else 1
+        if decoding.min_p:
+            shared = [len(asked & _distinct_words(sentence)) for sentence in ranked[:choices]]
+            choices = sum(count >= decoding.min_p * shared[0] for count in shared)
         chosen = random.Random(f"{decoding.seed}|{text}").randrange(choices) if choices > 1 else 0  # noqa: S311 - a fake's dice
         return ranked[chosen].split()
 
@@ -143,6 +151,17 @@ class Scripted:
             retry_after=0.0,
             permanent=self._fail == "authentication",
         )
+
+
+def _yes_or_no(text: str, most: int) -> dict[str, float]:
+    """The likeliest of the first tokens Yes and No, never quite certain."""
+    marked = _QUESTION.search(text)
+    question = marked[0] if marked else text.rstrip().rpartition("\n")[2]
+    asked = _distinct_words(question.removeprefix("Question:"))
+    shared = len(asked & _distinct_words(text.replace(question, "", 1)))
+    yes = 0.02 + 0.96 * shared / max(len(asked), 1)
+    candidates = sorted({"Yes": math.log(yes), "No": math.log(1 - yes)}.items(), key=lambda pair: -pair[1])
+    return dict(candidates[:most])
 
 
 @lru_cache(maxsize=65536)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tempfile
@@ -9,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from workbench.errors import MachineError
-from workbench.records import digest
 
 _CHECKSUMS = "checksums.json"
 
@@ -20,7 +20,7 @@ def intact(folder: Path | None) -> bool:
         return False
     try:
         checksums = json.loads((folder / _CHECKSUMS).read_text(encoding="utf-8"))
-        return all(digest((folder / name).read_bytes()) == checksum for name, checksum in checksums.items())
+        return all(_checksum(folder / name) == checksum for name, checksum in checksums.items())
     except (OSError, ValueError, AttributeError):
         return False
 
@@ -38,7 +38,7 @@ def store(folder: Path | None, write: Callable[[Path], None]) -> None:
         fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
             write(fresh)
-            checksums = {path.name: digest(path.read_bytes()) for path in fresh.iterdir()}
+            checksums = {path.name: _checksum(path) for path in fresh.iterdir()}
             (fresh / _CHECKSUMS).write_text(json.dumps(checksums), encoding="utf-8")
             _replace(fresh, folder)
         finally:
@@ -47,6 +47,12 @@ def store(folder: Path | None, write: Callable[[Path], None]) -> None:
         raise MachineError(
             f"cannot write the index to {folder}: {error}; free some space or make the folder writable"
         ) from error
+
+
+def _checksum(path: Path) -> str:
+    """Of a file that may not fit into memory."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
 def _replace(fresh: Path, folder: Path) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import bm25s
 import numpy as np
@@ -13,37 +13,51 @@ from numpy.typing import NDArray
 from workbench.contracts import Sources
 from workbench.errors import InputError
 from workbench.ledger import stage
-from workbench.records import Chunk, Passage
+from workbench.records import Chunk
 from workbench.retrievers import _cache
-from workbench.retrievers._ranking import check_depth, passages, searchable
+from workbench.retrievers._ranking import Ranking, check_depth, passages, searchable
+from workbench.retrievers._terms import LANGUAGES, STEMMED, Terms, stemmer
 
-needs: frozenset[str] = frozenset()
-"""The axes beyond chunking that this retriever depends on."""
-
-STOPWORDS = "english"
-_words = re.compile(r"(?u)\b\w\w+\b").findall  # bm25s' own pattern: runs of two or more letters, digits or underscores
+needs: frozenset[str] = frozenset({"chunks", "passages"})
+"""What this retriever depends on."""
 
 
-def build(sources: Sources, *, k1: float = 1.5, b: float = 0.75, depth: int = 50) -> Bm25:
-    """Rank passages by the words they share with the question (BM25, lower case, English stop words, no stemming)."""
+def build(
+    sources: Sources,
+    *,
+    k1: float = 1.5,
+    b: float = 0.75,
+    language: str = "english",
+    stem: bool = False,
+    depth: int = 50,
+) -> Bm25:
+    """Rank passages by the words they share with the question (BM25): without the language's stop words, stemmed if asked.
+
+    Any script is searched, whatever the language: Chinese, Japanese, Thai, Lao, Khmer and Burmese by single characters,
+    others by words of two or more letters. ``language: none`` keeps every word; stemming needs PyStemmer.
+    """
     problems = []
     if k1 < 0:
         problems.append(f"bm25: k1 is {k1}; expected 0 or more")
     if not 0 <= b <= 1:
         problems.append(f"bm25: b is {b}; expected a number from 0 to 1")
+    if language not in ("none", *LANGUAGES):
+        problems.append(f"bm25: language is {language!r}; expected none, {', '.join(LANGUAGES)}")
+    elif stem and language not in STEMMED:
+        problems.append(f"bm25: stem is true, but language is {language}; expected one of {', '.join(STEMMED)}")
     if problems:
         raise InputError(problems)
     check_depth("bm25", depth)
+    terms = Terms(language, stemmer(language) if stem else None)
     index = _load(sources.folder, len(sources.chunks))
     if index is None:
         index = bm25s.BM25(k1=k1, b=b)
-        texts = [searchable(chunk) for chunk in sources.chunks]
-        words = bm25s.tokenize(texts, lower=True, stopwords=STOPWORDS, show_progress=False)
-        if not words.vocab:
-            return Bm25(sources.chunks, None, depth)
-        index.index(words, show_progress=False)
+        found = terms.indexed(map(searchable, sources.chunks))
+        if not found.vocab:
+            return Bm25(sources.chunks, None, terms, depth)
+        index.index(found, show_progress=False)
         _cache.store(sources.folder, lambda folder: index.save(folder))
-    return Bm25(sources.chunks, index, depth)
+    return Bm25(sources.chunks, index, terms, depth)
 
 
 def _load(folder: Path | None, expected: int) -> bm25s.BM25 | None:
@@ -59,23 +73,30 @@ def _load(folder: Path | None, expected: int) -> bm25s.BM25 | None:
 class Bm25:
     """Searches an index in memory; ``None`` stands for one without a single word."""
 
-    def __init__(self, chunks: Sequence[Chunk], index: bm25s.BM25 | None, depth: int) -> None:
+    def __init__(self, chunks: Sequence[Chunk], index: bm25s.BM25 | None, terms: Terms, depth: int) -> None:
         self._chunks = chunks
         self._index = index
+        self._terms = terms
         self._depth = depth
 
-    def search(self, question: str) -> list[Passage]:
+    def search(self, question: str) -> Ranking:
         """Passages that share a word with the question, best first, equal ones in the order of the text."""
         with stage("search"):
-            if self._index is None:
-                return []
-            vocabulary = self._index.vocab_dict
-            words = [vocabulary[word] for word in _words(question.lower()) if word in vocabulary]
-            if not words:
-                return []
-            scores = self._index.get_scores_from_ids(words)
+            vocabulary = self._index.vocab_dict if self._index is not None else {}
+            asked = [vocabulary[term] for term in self._terms.of(question) if term in vocabulary]
+            if self._index is None or not asked:
+                return passages((), (), ())
+            scores = self._index.get_scores_from_ids(asked)
             best = _best(scores, self._depth)
-            return passages(self._chunks, zip(best.tolist(), scores[best].tolist(), strict=True))
+            return passages(self._chunks, best.tolist(), scores[best].tolist())
+
+    def index_facts(self) -> dict[str, Any]:
+        """``index_bytes`` (scores, their places and the vocabulary's text) and ``chunks``."""
+        if self._index is None:
+            return {"index_bytes": 0, "chunks": len(self._chunks)}
+        arrays = sum(self._index.scores[name].nbytes for name in ("data", "indices", "indptr"))
+        vocabulary = sum(len(term.encode()) for term in self._index.vocab_dict)
+        return {"index_bytes": arrays + vocabulary, "chunks": len(self._chunks)}
 
 
 def _best(scores: NDArray[np.float32], depth: int) -> NDArray[np.intp]:

@@ -2,89 +2,74 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Any
 
-import faiss
 import numpy as np
 
 from workbench.contracts import Embedder, Sources
 from workbench.errors import InputError
 from workbench.ledger import stage
-from workbench.records import Chunk, Passage
-from workbench.retrievers import _cache
-from workbench.retrievers._ranking import check_depth, passages, searchable
+from workbench.records import Chunk
+from workbench.retrievers import _vectors
+from workbench.retrievers._ranking import Ranking, check_depth, passages, searchable
 
-needs: frozenset[str] = frozenset({"embedder", "index"})
-"""The axes beyond chunking that this retriever depends on."""
-
-_FILE = "index.faiss"
+needs: frozenset[str] = frozenset({"chunks", "embedder", "index", "passages"})
+"""What this retriever depends on."""
 
 
-def build(sources: Sources, *, depth: int = 50) -> Dense:
-    """Rank passages by the cosine of their embedding and the question's, found with a FAISS index."""
+def build(sources: Sources, *, depth: int = 50, nprobe: int | None = None, ef_search: int | None = None) -> Dense:
+    """Rank passages by the cosine of their embedding and the question's, found with a FAISS index.
+
+    ``nprobe`` is how many clusters of an IVF index are searched, ``ef_search`` how many candidates an HNSW index keeps; left
+    out they are FAISS' own (1 and 16).
+    """
     check_depth("dense", depth)
+    given = {"nprobe": nprobe, "ef_search": ef_search}
+    problems = [
+        f"dense: {name} is {value}; expected at least 1"
+        for name, value in given.items()
+        if value is not None and value < 1
+    ]
+    if problems:
+        raise InputError(problems)
+    count = len(sources.chunks)
+    _vectors.check(sources.index, sources.precision, count)
     embedder = sources.embedder()
-    index = _load(sources.folder, len(sources.chunks))
+    index = _vectors.load(sources.folder, sources.precision, count)
     if index is None:
-        index = _index(sources, embedder)
-        _cache.store(sources.folder, lambda folder: faiss.write_index(index, str(folder / _FILE)))
+        # One passage tells the dimensions: what FAISS will not build for them is refused before all are embedded.
+        dimensions = embedder.embed([searchable(sources.chunks[0])]).shape[1]
+        empty = _vectors.empty(sources.index, sources.precision, dimensions, **given)
+        vectors = np.ascontiguousarray(
+            embedder.embed([searchable(chunk) for chunk in sources.chunks]), dtype=np.float32
+        )
+        index = _vectors.filled(empty, sources.index, sources.precision, vectors)
+        _vectors.store(sources.folder, index)
     return Dense(sources.chunks, embedder, index, depth)
-
-
-def _load(folder: Path | None, expected: int) -> faiss.Index | None:
-    if folder is None or not _cache.intact(folder):
-        return None
-    try:
-        index = faiss.read_index(str(folder / _FILE))
-    except RuntimeError:
-        return None
-    return index if index.ntotal == expected else None
-
-
-def _index(sources: Sources, embedder: Embedder) -> faiss.Index:
-    vectors = np.ascontiguousarray(embedder.embed([searchable(chunk) for chunk in sources.chunks]), dtype=np.float32)
-    count, dimensions = vectors.shape
-    try:
-        index = faiss.index_factory(dimensions, sources.index, faiss.METRIC_INNER_PRODUCT)
-    except RuntimeError as error:
-        raise InputError(
-            f"index is {sources.index!r}, which FAISS cannot build for {dimensions} dimensions ({_reason(error)}); "
-            "expected a FAISS factory string such as Flat, HNSW32 or IVF64,Flat"
-        ) from error
-    try:
-        index.train(vectors)
-        index.add(vectors)
-    except RuntimeError as error:
-        raise InputError(
-            f"index is {sources.index!r}, which cannot be trained on the {count} chunks there are ({_reason(error)}); "
-            "use Flat, fewer clusters, or smaller chunks"
-        ) from error
-    return index
-
-
-def _reason(error: RuntimeError) -> str:
-    """FAISS' message without the place in its source and the condition that failed there."""
-    return re.sub(r"^.* at \S+:\d+: (Error: )?('.*' failed: )?", "", str(error), flags=re.DOTALL).strip()
 
 
 class Dense:
     """Embeds the question and asks the index."""
 
-    def __init__(self, chunks: Sequence[Chunk], embedder: Embedder, index: faiss.Index, depth: int) -> None:
+    def __init__(self, chunks: Sequence[Chunk], embedder: Embedder, index: _vectors.VectorIndex, depth: int) -> None:
         self._chunks = chunks
         self._embedder = embedder
         self._index = index
         self._depth = min(depth, len(chunks))
 
-    def search(self, question: str) -> list[Passage]:
+    def search(self, question: str) -> Ranking:
         """The nearest passages, best first, equal ones in the order of the text."""
         with stage("embed"):
-            vector = np.ascontiguousarray(self._embedder.embed([question]), dtype=np.float32)
+            vector = np.asarray(self._embedder.embed([question]), dtype=np.float32)
         with stage("search"):
-            scores, positions = self._index.search(vector, self._depth)
-            # FAISS fills up with -1 where an approximate index found fewer.
-            found = [(p, s) for p, s in zip(positions[0].tolist(), scores[0].tolist(), strict=True) if p >= 0]
-            found.sort(key=lambda pair: (-pair[1], pair[0]))
-            return passages(self._chunks, found)
+            cosines, positions = self._index.search(vector, self._depth)
+            near, cosines = positions[0], cosines[0]
+            if near[-1] < 0:  # FAISS fills up with -1 where an approximate index found fewer
+                near, cosines = near[near >= 0], cosines[near >= 0]
+            order = np.lexsort((near, -cosines))
+            return passages(self._chunks, near[order].tolist(), cosines[order].tolist())
+
+    def index_facts(self) -> dict[str, Any]:
+        """Measured when the index was built: ``index_bytes``, ``chunks`` and ``recall_vs_flat@10``."""
+        return dict(self._index.facts)

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Literal
 
 from workbench.contracts import Retriever, Sources
 from workbench.errors import InputError
 from workbench.ledger import stage
-from workbench.records import Chunk, Passage
-from workbench.retrievers._ranking import check_depth
+from workbench.records import Chunk, Passage, PluginChoice
+from workbench.retrievers._ranking import CONSTANT, Ranking, best_sums, check_depth, fuse
 
-needs: frozenset[str] = frozenset({"embedder", "index"})
-"""The axes beyond chunking that this retriever depends on."""
+needs: frozenset[str] = frozenset({"chunks", "embedder", "index", "passages"})
+"""What this retriever depends on."""
+
+Fusion = Literal["rrf", "scores"]
 
 
-def build(sources: Sources, *, weight: float = 0.5, constant: int = 60, depth: int = 50) -> Hybrid:
-    """Fuse the rankings of bm25 and dense by reciprocal ranks, 1 / (constant + rank); weight is the share of dense."""
+def build(
+    sources: Sources,
+    *,
+    fusion: Fusion = "rrf",
+    weight: float = 0.5,
+    constant: int = CONSTANT,
+    lexical: PluginChoice = "bm25",
+    dense: PluginChoice = "dense",
+    depth: int = 50,
+) -> Hybrid:
+    """Fuse bm25 and dense by reciprocal ranks, 1 / (constant + rank), or by scores from 0 to 1; weight is dense's share.
+
+    ``fusion: rrf`` is reciprocal rank fusion; ``fusion: scores`` adds the scores after stretching those of each ranking to
+    reach from 0 to 1. ``lexical`` and ``dense`` may be any two retrievers: ``{name: bm25, stem: true}``.
+    """
     problems = []
     if not 0 <= weight <= 1:
         problems.append(f"hybrid: weight is {weight}; expected a number from 0 (bm25 alone) to 1 (dense alone)")
@@ -24,36 +40,38 @@ def build(sources: Sources, *, weight: float = 0.5, constant: int = 60, depth: i
     if problems:
         raise InputError(problems)
     check_depth("hybrid", depth)
+    weighed = [(choice, share) for choice, share in ((lexical, 2 - 2 * weight), (dense, 2 * weight)) if share]
     return Hybrid(
-        (sources.retriever("bm25"), sources.retriever("dense")), (2 - 2 * weight, 2 * weight), constant, depth
+        [sources.retriever(choice) for choice, _ in weighed], [share for _, share in weighed], fusion, constant, depth
     )
 
 
 class Hybrid:
-    """Fuses rankings by rank alone, so that scores of different scales need no weighing.
-
-    The formula is that of Cormack, Clarke and Büttcher, "Reciprocal Rank Fusion outperforms Condorcet and individual
-    Rank Learning Methods", SIGIR 2009, whose constant is 60.
-    """
+    """Fuses rankings by rank alone, so that scores of different scales need no weighing, or by their scores."""
 
     def __init__(
-        self, retrievers: tuple[Retriever, ...], weights: tuple[float, ...], constant: int, depth: int
+        self, retrievers: Sequence[Retriever], weights: Sequence[float], fusion: Fusion, constant: int, depth: int
     ) -> None:
         self._retrievers = retrievers
-        self._weights = weights  # 1 each gives the published formula
+        self._weights = weights  # 1 each gives the published formula of reciprocal rank fusion
+        self._fusion = fusion
         self._constant = constant
         self._depth = depth
 
-    def search(self, question: str) -> list[Passage]:
+    def search(self, question: str) -> Ranking:
         """Passages that any of the retrievers found, best first, equal ones as the first retriever ranked them."""
         rankings = [retriever.search(question) for retriever in self._retrievers]
         with stage("search"):
-            scores: defaultdict[str, float] = defaultdict(float)
-            chunks: dict[str, Chunk] = {}
-            for weight, ranking in zip(self._weights, rankings, strict=True):
-                for passage in ranking:
-                    scores[passage.chunk.id] += weight / (self._constant + passage.rank)
-                    chunks.setdefault(passage.chunk.id, passage.chunk)
-            found = ((id, score) for id, score in scores.items() if score > 0)
-            best = sorted(found, key=lambda pair: -pair[1])[: self._depth]
-            return [Passage(chunk=chunks[id], score=score, rank=rank) for rank, (id, score) in enumerate(best, 1)]
+            if self._fusion == "rrf":
+                return fuse(rankings, self._weights, self._constant, self._depth)
+            return best_sums(map(_stretched, rankings, self._weights), self._depth)
+
+
+def _stretched(ranking: Sequence[Passage], weight: float) -> Iterator[tuple[Chunk, float]]:
+    """Chunks with their scores brought to 0 … weight; all of them get the weight where they are equal."""
+    found = list(ranking)
+    scores = [passage.score for passage in found]
+    low, high = min(scores, default=0.0), max(scores, default=0.0)
+    for passage in found:
+        share = (passage.score - low) / (high - low) if high > low else 1.0
+        yield passage.chunk, weight * share

@@ -7,7 +7,7 @@ import streamlit as st
 import workbench
 from pages._frame import Colour, begin, choose, chosen_run, roomy
 from workbench.charts import pareto
-from workbench.comparison import Comparison
+from workbench.comparison import Comparison, winners
 from workbench.recommendation import Recommendation
 
 _VERDICTS: dict[str, tuple[str, Colour]] = {
@@ -78,6 +78,20 @@ with right:
     costs = sorted(("joules", "tokens", "seconds"), key=lambda unit: unit != comparison.goal.minimise)
     cost = choose("Cost", "cost", costs, pills=True)
     st.altair_chart(pareto(comparison, cost, recommendation), width="stretch")
+
+best = winners(comparison)
+if len({figures.configuration.id for figures in best.values()}) > 1:
+    with st.container(border=True):
+        st.markdown("**Metrics disagree on the best setup**")
+        shown = ((metric, figures, figures.scores[metric]) for metric, figures in best.items())
+        st.dataframe(
+            [
+                {"Metric": metric, "Best setup": figures.configuration.label, "Mean": score.mean if score else None}
+                for metric, figures, score in shown
+            ],
+            hide_index=True,
+            column_config={"Mean": st.column_config.NumberColumn(format="%.3f")},
+        )
 
 rows = workbench.comparison_rows(comparison, recommendation)
 deciding = {"quality": st.column_config.TextColumn(comparison.goal.metric, help="Decides; with its interval.")}

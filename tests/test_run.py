@@ -347,6 +347,7 @@ def test_what_a_judge_takes_is_overhead_and_never_part_of_an_answer() -> None:
     assert (booked.tokens_in or 0) > 0
     stages = {cost.stage for _, scored in workbench.answers() for cost in scored.answer.ledger.stages}
     assert "judge" not in stages
+    assert any("was asked: You grade the answer" in note for note in workbench.notes(comparison))
 
 
 def test_the_table_knows_the_index_and_where_answers_were_lost() -> None:

@@ -342,7 +342,9 @@ def test_an_unknown_preset_is_refused_with_those_there_are():
 
 
 def test_a_count_cannot_decide():
-    with pytest.raises(InputError, match=r"goal\.metric is 'length', which counts words; expected a metric from 0 to 1"):
+    with pytest.raises(
+        InputError, match=r"goal\.metric is 'length', which counts words; expected a metric from 0 to 1"
+    ):
         read_experiment({**MINIMAL, "goal": {"metric": "length"}})
 
 

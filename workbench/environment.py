@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -12,7 +13,7 @@ import psutil
 
 import workbench
 from workbench.coefficients import coefficients, processor
-from workbench.records import Corpus, EvalSet
+from workbench.records import Corpus, EvalSet, digest
 
 _PACKAGES = (
     "numpy",
@@ -31,11 +32,13 @@ _MUST_NOT_CHANGE = {
     "processor": "the machine's processor",
     "vcpus": "the machine's vCPUs",
     "meter": "the meter",
+    "judges": "what a judge is asked",
 }
 
 
-def environment(corpus: Corpus, evalset: EvalSet, meter: str) -> dict[str, Any]:
-    """The environment of a run, as it is stored with it."""
+def environment(corpus: Corpus, evalset: EvalSet, meter: str, judges: Mapping[str, str]) -> dict[str, Any]:
+    """The environment of a run, as it is stored with it; ``judges`` maps metrics that ask a model to their prompts."""
+    asked = {"prompts": dict(judges), "digest": digest(*(part for pair in sorted(judges.items()) for part in pair))}
     here = processor()
     return {
         "workbench": workbench.__version__,
@@ -50,6 +53,7 @@ def environment(corpus: Corpus, evalset: EvalSet, meter: str) -> dict[str, Any]:
         "meter": meter,
         "coefficients": asdict(coefficients(here)),
         "corpus": {"name": corpus.name, "digest": corpus.digest, "documents": len(corpus.documents)},
+        **({"judges": asked} if judges else {}),
         "evalset": {"name": evalset.name, "digest": evalset.digest, "questions": len(evalset.questions)},
     }
 

@@ -106,7 +106,8 @@ def run(
     executor: Executor = registry.build("executors", "local")
     meter: Meter = registry.build("meters", "cpu_time")
     store = store if isinstance(store, Store) else Store(store)  # not before the input is known to be good
-    here = environment(corpus, evalset, meter.name)
+    judges = {name: metric.prompt for name, metric in metrics.items() if hasattr(metric, "prompt")}
+    here = environment(corpus, evalset, meter.name, judges)
     record = _open(store, name or experiment.name, experiment, here, fresh)
     with store.lease(record):
         if retry_failed:

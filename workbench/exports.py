@@ -336,6 +336,11 @@ def notes(comparison: Comparison) -> list[str]:
             f"{count} answers found more or less of their prompt cached than their own static prefix; their prefill is rebuilt as if alone."
         )
     found += _disagreement(comparison) + _lost(comparison)
+    judges = comparison.environment.get("judges", {}).get("prompts", {})
+    found += [
+        f"{name}, whose tokens and energy are overhead, was asked: {' '.join(text.split())}"
+        for name, text in judges.items()
+    ]
     spent = comparison.spent
     if spent.one_off_joules is not None and spent.one_off_per_answer is not None:
         works = ", ".join(f"{work} {number(reading.cpu_seconds, 1)}" for work, reading in spent.one_offs.items())

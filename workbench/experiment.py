@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -131,7 +133,8 @@ def run(
             report=session.report,
         )
         try:
-            stopped = session.work_through(strategy, executor, pipeline)
+            with _settled():
+                stopped = session.work_through(strategy, executor, pipeline)
         finally:
             session.flush()
             pipeline.close()
@@ -142,6 +145,17 @@ def run(
             f"run {record.name!r} stopped: {stopped}; {session.done} of {session.total} answers are stored. Run it again to continue"
         )
     return Outcome(run=record.name, answers=session.done, total=session.total, points=found)
+
+
+@contextmanager
+def _settled() -> Iterator[None]:
+    """Spare the garbage collector what lives as long as the run: documents and libraries, a tenth of the loop's time."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _ranking_depth(metrics: Mapping[str, Metric]) -> int:

@@ -84,11 +84,11 @@ class Recorder:
 
     def stages(self) -> dict[str, Reading]:
         """Stage → its reading, windows of the same stage added up; stages nobody could read are left out."""
-        return {
-            stage: replace(add(readings), **self._counted.get(stage, {}))
-            for stage, readings in self._readings.items()
-            if readings
-        }
+        found = {stage: add(readings) for stage, readings in self._readings.items() if readings}
+        for stage, counted in self._counted.items():
+            if stage in found:
+                found[stage] = replace(found[stage], **counted)
+        return found
 
 
 class stage:

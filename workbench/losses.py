@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Literal
 
 from workbench.normalise import declined, normalise, tokens
@@ -67,6 +68,7 @@ _REMEDIES: dict[Loss, tuple[str, str]] = {
 _ORDER: list[Loss | None] = [None, "cut", "split_by_chunking", "not_retrieved", "no_evidence", "unknown_evidence"]
 """What became of a piece of evidence, from the best to the worst."""
 
+_IN_WORD = re.compile(rf"[^\W{UNSPACED}]")  # a character that goes on with a word, in scripts that have them
 _WHOLE = 0.9  # of a span's characters, from where on it is all there: chunks lose white space at their ends
 _ALIKE = 0.75  # of an accepted answer's words, from where on a passage holds it, in whatever order
 
@@ -167,13 +169,21 @@ def _document_lost(
     return "cut" if others else "not_retrieved"
 
 
-def _occurrences(text: str, answers: Iterable[str]) -> Iterator[tuple[int, int]]:
+@lru_cache(maxsize=4096)  # every configuration gets the same questions wrong in the same documents
+def _occurrences(text: str, answers: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
     """Where an accepted answer stands in a text as whole words, whatever its case and white space."""
+    return tuple(_found(text, answers))
+
+
+def _found(text: str, answers: Iterable[str]) -> Iterator[tuple[int, int]]:
     for accepted in answers:
         if normalise(accepted) not in ("", "yes", "no"):
             words = r"\s+".join(re.escape(word) for word in accepted.split())
-            pattern = re.compile(rf"(?<![^\W{UNSPACED}]){words}(?![^\W{UNSPACED}])", re.IGNORECASE)
-            yield from (found.span() for found in pattern.finditer(text))
+            # A character class of scripts in every pattern would take milliseconds to compile, so both ends are looked at here.
+            for found in re.finditer(words, text, re.IGNORECASE):
+                start, end = found.span()
+                if not (_IN_WORD.match(text[start - 1 : start]) or _IN_WORD.match(text[end : end + 1])):
+                    yield start, end
 
 
 def _place(passage: Passage) -> Span:

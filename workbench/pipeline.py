@@ -40,6 +40,7 @@ from workbench.records import (
     digest,
     plugin_name,
 )
+from workbench.retrievers._ranking import Ranking
 from workbench.templates import Example, Template
 
 _DEEPEST_BACKOFF = 30.0  # seconds
@@ -156,7 +157,7 @@ class Pipeline:
         parts = self._parts[configuration.id]
         found = self._retrieve(configuration, parts, question.question)
         # Only places that are judged are kept: a ranking is long, and there is one for every answer.
-        ranking = None if found is None else tuple(_place(passage) for passage in found[: self._ranking_depth])
+        ranking = None if found is None else _places(found, self._ranking_depth)
         if parts.model is None or parts.template is None:
             return Rendered(prompt=None, passages=tuple((found or ())[:1]), ranking=ranking)
         kept = self._context(configuration, parts, parts.model, question.question, found or ())
@@ -354,9 +355,9 @@ def _asks_more_than_once(configuration: Configuration) -> bool:
     )
 
 
-def _place(passage: Passage) -> Span:
-    chunk = passage.chunk
-    return Span(chunk.document_id, chunk.start, chunk.end)
+def _places(found: Sequence[Passage], count: int) -> tuple[Span, ...]:
+    chunks = found.chunks(count) if isinstance(found, Ranking) else [passage.chunk for passage in found[:count]]
+    return tuple(Span(chunk.document_id, chunk.start, chunk.end) for chunk in chunks)
 
 
 def _parents(found: Sequence[Passage]) -> list[Passage]:

@@ -96,8 +96,12 @@ class Plugin:
 def names(kind: str) -> list[str]:
     """The plugins of a kind, by file name; ``none`` where going without is a choice."""
     _check_kind(kind)
-    found = sorted(path.stem for path in (_FOLDER / kind).glob("*.py") if not path.stem.startswith("_"))
-    return (["none"] if kind in _NO_PLUGIN else []) + found
+    return (["none"] if kind in _NO_PLUGIN else []) + list(_files(kind))
+
+
+@cache
+def _files(kind: str) -> tuple[str, ...]:
+    return tuple(sorted(path.stem for path in (_FOLDER / kind).glob("*.py") if not path.stem.startswith("_")))
 
 
 def _check_kind(kind: str) -> None:

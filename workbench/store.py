@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -409,6 +410,9 @@ class Store:
 # ------------------------------------------------------------------------------------------------------ rows ↔ records
 
 
+_digest_of_passage = lru_cache(maxsize=16384)(digest)  # the same passages are found again and again
+
+
 def _answer_row(run_id: int, scored: ScoredAnswer, texts: dict[str, str]) -> dict[str, Any]:
     answer = scored.answer
     prompt = None
@@ -418,7 +422,7 @@ def _answer_row(run_id: int, scored: ScoredAnswer, texts: dict[str, str]) -> dic
     passages = []
     for passage in answer.passages:
         chunk = passage.chunk
-        key = digest(chunk.text)
+        key = _digest_of_passage(chunk.text)
         texts[key] = chunk.text
         passages.append(
             [key, chunk.id, chunk.document_id, chunk.start, chunk.end, chunk.title, passage.score, passage.rank]

@@ -128,13 +128,15 @@ class Scripted:
         body, _, question = text.rstrip().rpartition("\n")
         asked = _distinct_words(question)
         sentences = _SENTENCE.findall(body) or [question]
-        ranked = sorted(sentences, key=lambda sentence: -len(asked & _distinct_words(sentence)))
-        choices = min(decoding.top_k or len(ranked), len(ranked)) if decoding.temperature else 1
+        common = [len(asked & _distinct_words(sentence)) for sentence in sentences]
+        if not decoding.temperature:
+            return sentences[common.index(max(common))].split()
+        ranked = sorted(range(len(sentences)), key=lambda position: -common[position])
+        choices = min(decoding.top_k or len(ranked), len(ranked))
         if decoding.min_p:
-            shared = [len(asked & _distinct_words(sentence)) for sentence in ranked[:choices]]
-            choices = sum(count >= decoding.min_p * shared[0] for count in shared)
+            choices = sum(common[each] >= decoding.min_p * common[ranked[0]] for each in ranked[:choices])
         chosen = random.Random(f"{decoding.seed}|{text}").randrange(choices) if choices > 1 else 0  # noqa: S311 - a fake's dice
-        return ranked[chosen].split()
+        return sentences[ranked[chosen]].split()
 
     def _fault(self, text: str) -> GenerationError | None:
         if self._fail == "none" or int(hashlib.sha256(text.encode()).hexdigest(), 16) % self._fail_every:

@@ -50,6 +50,10 @@ class Ranking(Sequence[Passage]):
     def __repr__(self) -> str:
         return repr(list(self))
 
+    def chunks(self, count: int) -> list[Chunk]:
+        """The first chunks alone, which are there already."""
+        return [self._chunks[position] for position in self._positions[:count]]
+
     def _passage(self, place: int) -> Passage:
         return Passage(chunk=self._chunks[self._positions[place]], score=self._scores[place], rank=place + 1)
 

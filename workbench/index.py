@@ -8,6 +8,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -239,7 +240,8 @@ class Indexes:
         if vectors is not None:
             self._took.setdefault(key, _reading_in(folder))
             return vectors
-        with self._once("embed", f"{self._corpus.name}: {name}", key, folder=folder):
+        runs_here = getattr(embedder, "runs_here", True)
+        with self._once("embed", f"{self._corpus.name}: {name}", key, folder=folder, runs_here=runs_here):
             blocks = []
             for start in range(0, len(texts), _BLOCK):
                 if len(texts) > _BLOCK:
@@ -255,9 +257,19 @@ class Indexes:
 
     @contextmanager
     def _once(
-        self, work: str, what: str, key: str, *, folder: Path | None = None, done: Callable[[], bool] = lambda: True
+        self,
+        work: str,
+        what: str,
+        key: str,
+        *,
+        folder: Path | None = None,
+        runs_here: bool = True,
+        done: Callable[[], bool] = lambda: True,
     ) -> Iterator[None]:
-        """Measure one-off work and record it if it was done; work inside other work suspends the outer window."""
+        """Measure one-off work and record it if it was done; work inside other work suspends the outer window.
+
+        Of work that another machine does, this process's CPU clock sees only the waiting, so it is left unknown.
+        """
         window = str(next(self._windows))
         self._under_way.append(key)
         self._recorder.enter(window)
@@ -267,6 +279,8 @@ class Indexes:
             self._recorder.leave()
             self._under_way.pop()
         reading = self._recorder.stages().get(window)
+        if reading is not None and not runs_here:
+            reading = replace(reading, cpu_seconds=None)
         if not done():
             self._took[key] = _reading_in(folder)
         elif reading is not None:

@@ -61,6 +61,14 @@ def _by_meaning(embedder: Embedder, threshold: float) -> Callable[[Question, Ans
     return support
 
 
+class JudgedGroundedness(Groundedness):
+    """Groundedness as a model sees it; ``prompt`` is what it is asked."""
+
+    def __init__(self, support: Callable[[Question, Answer], Score], prompt: str) -> None:
+        super().__init__(support)
+        self.prompt = prompt
+
+
 def _by_judge(judge: Judge) -> Callable[[Question, Answer], Score]:
     def support(question: Question, answer: Answer) -> Score:
         passages = _judging.numbered(answer)
@@ -94,4 +102,5 @@ def build(
             raise InputError(f"groundedness: threshold is {threshold}; expected a cosine from 0 to 1")
         return Groundedness(_by_meaning(_embedding.load(embedder), threshold))
     loaded = _judging.load("groundedness", model)
-    return Groundedness(_by_judge(Judge("groundedness", loaded, _judging.template("groundedness", prompt, _SHIPPED))))
+    judge = Judge("groundedness", loaded, _judging.template("groundedness", prompt, _SHIPPED))
+    return JudgedGroundedness(_by_judge(judge), judge.prompt)

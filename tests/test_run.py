@@ -356,9 +356,10 @@ def test_the_table_knows_the_index_and_where_answers_were_lost() -> None:
     for figures in comparison.figures:
         closed_book = figures.configuration["retriever"] == "none"
         assert (figures.index is None) == closed_book
-        if figures.index is not None and figures.index_joules is not None:
+        if figures.index is not None:
             assert figures.index.chunks == 5
             assert (figures.index.bytes or 0) > 0
+            assert figures.index_joules is not None
             assert figures.index_joules.central > 0
         assert sum(figures.losses.values()) == figures.answers - figures.correct
         assert not closed_book or set(figures.losses) <= {"not_known", "badly_formed", "wrongly_answered"}
@@ -393,3 +394,18 @@ def test_metrics_that_disagree_on_the_best_setup_are_named() -> None:
     said = [note for note in workbench.notes(comparison) if note.startswith("Metrics disagree on the best setup")]
     assert len(said) == (len(set(best.values())) > 1)
     assert all(f"[{configuration.id}]" in note for note in said for configuration in best.values())
+
+
+def test_a_bound_that_knows_the_gold_is_shown_but_never_chosen_or_measured_against() -> None:
+    workbench.run(experiment(space={"model": ["scripted"], "retriever": ["oracle", "bm25"], "passages": [1]}))
+    comparison = workbench.compare()
+    oracle = next(each for each in comparison.figures if each.configuration["retriever"] == "oracle")
+    assert oracle.state == "finished"
+    assert not oracle.frontier
+    found = workbench.recommend(comparison)
+    assert oracle.configuration not in (found.chosen, found.reference, found.proven)
+    [rejection] = [each for each in found.rejections if each.configuration == oracle.configuration]
+    assert rejection.reason.startswith("a bound")
+    roles = {row["configuration"]: row["role"] for row in workbench.comparison_rows(comparison, found)}
+    assert roles[oracle.configuration.id] == "bound"
+    assert oracle.configuration not in {each.configuration for each in winners(comparison).values()}

@@ -144,7 +144,7 @@ def _points(comparison: Comparison, cost: str, chosen: str | None) -> list[dict[
         quality, value = figures.scores[comparison.goal.metric], _mean(costs)
         if quality is not None and value is not None:
             known.append((figures, quality, value))
-    on = frontier([(quality.mean, value) for _, quality, value in known])
+    on = frontier([(None if each.configuration.is_bound else quality.mean, value) for each, quality, value in known])
     found = []
     for (figures, quality, value), flag in zip(known, on, strict=True):
         found.append(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from workbench import registry
 from workbench.ledger import add, price, scale, spent, standalone, standalone_cost
 from workbench.pareto import frontier
 from workbench.records import (
@@ -128,7 +129,10 @@ def compare_answers(
         _figures(row, trial, by_configuration[trial.configuration.id], matrix, goal, coefficients)
         for row, trial in enumerate(trials)
     ]
-    quality = [_known_mean(matrix.scores[goal.metric][row]) for row in range(len(figures))]
+    quality = [
+        None if trial.configuration.is_bound else _known_mean(matrix.scores[goal.metric][row])
+        for row, trial in enumerate(trials)
+    ]
     cost = [_known_mean(matrix.costs[goal.minimise][row]) for row in range(len(figures))]
     on = frontier(list(zip(quality, cost, strict=True)))
     return Comparison(
@@ -212,14 +216,29 @@ def _figures(
 
 
 def winners(comparison: Comparison) -> dict[str, Figures]:
-    """The configuration with the best mean of every metric whose best is clear, for a look at whether metrics agree."""
+    """The configuration with the best mean of every metric whose best is clear, for a look at whether metrics agree.
+
+    Bounds are left aside, and so are metrics that count.
+    """
     found = {}
     for metric in comparison.matrix.scores:
-        scored = [figures for figures in comparison.figures if (figures.scores[metric]) is not None]
+        if _counts(metric):
+            continue
+        scored = [
+            figures
+            for figures in comparison.figures
+            if figures.scores[metric] is not None and not figures.configuration.is_bound
+        ]
         means = [interval.mean for figures in scored if (interval := figures.scores[metric]) is not None]
         if means and means.count(max(means)) == 1:
             found[metric] = scored[means.index(max(means))]
     return found
+
+
+def _counts(metric: str) -> bool:
+    """Whether a metric's values are a count; one of the user's is not imported to ask."""
+    name = metric.partition("(")[0]
+    return not name.startswith("python:") and bool(registry.unit(name))
 
 
 def _repeat_deviation(scored: Sequence[ScoredAnswer], metric: str) -> float | None:

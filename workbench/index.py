@@ -281,8 +281,9 @@ class Indexes:
         reading = self._recorder.stages().get(window)
         if reading is not None and not runs_here:
             reading = replace(reading, cpu_seconds=None)
-        if not done():
-            self._took[key] = _reading_in(folder)
+        if not done():  # what a retriever without files of its own takes is told, and too little to be booked
+            cached = folder is not None and folder.is_dir()
+            self._took[key] = _reading_in(folder) if cached else reading
         elif reading is not None:
             self._record(OneOff(work=work, what=what, reading=reading))
             self._took[key] = reading

@@ -123,6 +123,11 @@ class _Choice:
 
     def _eligible(self, row: int) -> bool:
         figures = self._comparison.figures[row]
+        if figures.configuration.is_bound:
+            self._reject(
+                row, "a bound: it is given the gold passages, so it is no setup to choose or to be measured against"
+            )
+            return False
         if figures.state != "finished":
             why = figures.reason or (f"only {figures.answers} answers so far" if figures.answers else "not run yet")
             self._reject(row, f"incomplete: {why}")

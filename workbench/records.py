@@ -189,6 +189,11 @@ class Configuration:
         return isinstance(other, Configuration) and other.id == self.id
 
     @property
+    def is_bound(self) -> bool:
+        """Whether it knows the gold: a bound for the others, shown beside them, that nobody can deploy."""
+        return plugin_name(self["retriever"]) == "oracle"
+
+    @property
     def label(self) -> str:
         """A short name for people: model, prompt, retrieval, and whatever else is not at its default."""
         model = plugin_label(self["model"])

@@ -146,6 +146,8 @@ def _print_losses(comparison: Comparison) -> None:
     for place in places:
         table.add_column(Text(place.replace("_", " ")), justify="right")
     for figures in sorted_figures(comparison):
+        if not figures.answers:
+            continue
         counts = (str(figures.losses.get(place, "")) for place in places)
         table.add_row(Text(f"{figures.configuration.label} [{figures.configuration.id}]"), *counts)
     out.print(table)
@@ -153,7 +155,8 @@ def _print_losses(comparison: Comparison) -> None:
 
 def _comparison_cells(figures: Figures) -> list[str]:
     identity = f"{figures.configuration.label}\n{figures.configuration.id}{' ◆' if figures.frontier else ''}"
-    state = (
+    bound = "\na bound: it is given the gold" if figures.configuration.is_bound else ""
+    state = bound + (
         ""
         if figures.state == "finished"
         else f"\n{figures.state}: {figures.reason or f'{figures.answers} answers so far'}"

@@ -47,7 +47,8 @@ def comparison_rows(comparison: Comparison, recommendation: Recommendation) -> l
         found.append(
             {
                 "setup": figures.configuration.label,
-                "role": _role(figures.configuration.id, recommendation) or ("frontier" if figures.frontier else ""),
+                "role": _role(figures.configuration.id, recommendation, bound=figures.configuration.is_bound)
+                or ("frontier" if figures.frontier else ""),
                 "quality": _score(figures, goal.metric),
                 "joules": None if joules is None else joules.central,
                 "joules_range": _range(joules),
@@ -70,7 +71,9 @@ def comparison_rows(comparison: Comparison, recommendation: Recommendation) -> l
     return found
 
 
-def _role(configuration: str, recommendation: Recommendation) -> str:
+def _role(configuration: str, recommendation: Recommendation, *, bound: bool) -> str:
+    if bound:
+        return "bound"
     chosen, proven, reference = recommendation.chosen, recommendation.proven, recommendation.reference
     if chosen is not None and configuration == chosen.id:
         return "recommended" if recommendation.verdict == "decided" else "provisional choice"

@@ -372,10 +372,13 @@ def test_an_index_from_the_cache_is_as_dear_as_a_new_one(tmp_path: Path, monkeyp
     first, second = (workbench.compare(name) for name in ("first", "second"))
     assert "index" in first.spent.one_offs
     assert "index" not in second.spent.one_offs  # nothing was built, so nothing was spent
-    [one], [other] = ([each.index_joules for each in found.figures] for found in (first, second))
-    assert one is not None
-    assert other is not None
-    assert other.central == pytest.approx(one.central, rel=0.9)  # chunking is done and measured anew
+    [build] = (json.loads(path.read_text()) for path in (tmp_path / "cache").glob("*/build.json"))
+    for comparison in (first, second):
+        [figures] = comparison.figures
+        assert figures.index is not None
+        assert figures.index.build is not None
+        chunking = comparison.spent.one_offs["chunk"]
+        assert figures.index.build.seconds == pytest.approx(build["seconds"] + chunking.seconds)
 
 
 def test_repeats_show_how_much_sampling_moves_the_score() -> None:

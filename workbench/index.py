@@ -119,8 +119,6 @@ class Indexes:
             return None
         with self._lock:
             parts = self._closure(self._key(configuration, configuration["retriever"]))
-            readings = [self._took.get(part) for part in sorted(parts)]
-            known = [reading for reading in readings if reading is not None]
             own = [self._own_facts(part) for part in sorted(parts) if part in self._retrievers]
             sizes = [facts["index_bytes"] for facts in own if facts.get("index_bytes") is not None]
             recalls = [facts["recall_vs_flat@10"] for facts in own if facts.get("recall_vs_flat@10") is not None]
@@ -128,7 +126,7 @@ class Indexes:
                 chunks=len(self._cut(_chunking(configuration))),
                 bytes=sum(sizes) if sizes else None,
                 recall=min(recalls, default=None),
-                build=add(known) if known and len(known) == len(readings) else None,
+                build=self._whole(parts),
             )
 
     # ------------------------------------------------------------------------------------------------- what is shared
@@ -159,6 +157,8 @@ class Indexes:
                 question=self._question,
             )
             self._folders[key] = folder
+            if "chunks" in needs:
+                self._parts[key].add(_canonical(chunking))
             what = ", ".join(plugin_label(part) for part in (choice, index, embedder, chunking) if part)
             before = _identity(folder)
             with self._once(
@@ -281,14 +281,17 @@ class Indexes:
         reading = self._recorder.stages().get(window)
         if reading is not None and not runs_here:
             reading = replace(reading, cpu_seconds=None)
-        if not done():  # what a retriever without files of its own takes is told, and too little to be booked
-            cached = folder is not None and folder.is_dir()
-            self._took[key] = _reading_in(folder) if cached else reading
-        elif reading is not None:
-            self._record(OneOff(work=work, what=what, reading=reading))
-            self._took[key] = reading
-            if folder is not None and folder.is_dir():
-                (folder / _BUILD).write_text(as_json(reading), encoding="utf-8")
+        self._took[key] = reading
+        if done():
+            if reading is not None:
+                self._record(OneOff(work=work, what=what, reading=reading))
+            whole = self._whole(self._closure(key) - self._chunks.keys())
+            if whole is not None and folder is not None and folder.is_dir():
+                (folder / _BUILD).write_text(as_json(whole), encoding="utf-8")
+        elif folder is not None and folder.is_dir():
+            # What came from the cache was made with all that it rests on; only cutting is done anew in every process.
+            self._took[key] = _reading_in(folder)
+            self._parts[key] &= self._chunks.keys()
 
     def _use(self, key: str) -> None:
         """Note that what is being built rests on this piece."""
@@ -303,6 +306,11 @@ class Indexes:
             found |= new
             todo += new
         return found
+
+    def _whole(self, parts: set[str]) -> Reading | None:
+        """What making these pieces takes together; ``None`` where that is not known of one."""
+        readings = [reading for part in parts if (reading := self._took.get(part)) is not None]
+        return add(readings) if readings and len(readings) == len(parts) else None
 
     def _own_facts(self, key: str) -> dict[str, Any]:
         retriever, folder = self._retrievers[key], self._folders[key]

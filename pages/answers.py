@@ -73,6 +73,11 @@ def draw(question: Question, scored: ScoredAnswer, environment: Mapping[str, Any
             st.badge("failed", color="red")
             st.text(f"{answer.failure.code}: {answer.failure.message}")
         st.text(answer.text or "(no text)")
+        if answer.completion:
+            st.caption("read out of what the model returned:")
+            st.code(answer.completion, language=None, wrap_lines=True)
+        if scored.loss:
+            st.caption(f"Where it was lost: {scored.loss.replace('_', ' ')}")
     with right:
         st.markdown("**Scores**")
         st.dataframe(

@@ -124,6 +124,8 @@ def _format(path: Path, content: str, columns: Columns) -> Reader | None:
         **dict.fromkeys(_LINES, table),
         **dict.fromkeys(folder.KINDS, folder),
     }
+    if not _exists(path):
+        raise InputError(f"{path}: there is no such file or folder; check the path")
     if suffix not in readers or not path.is_file():
         raise InputError(f"{path}: not a format that can be read; expected a folder, or a file {', '.join(readers)}")
     return native if suffix in _LINES and not columns and native.reads(path) else readers[suffix]

@@ -11,6 +11,8 @@ from tests.conftest import experiment
 from workbench.errors import InputError
 from workbench.setup import Setup, setup_text
 
+STORED = {"corpus": "tiny", "evalset": "tiny", "seed": 7}
+
 
 @pytest.fixture
 def setup_file() -> Path:
@@ -18,7 +20,7 @@ def setup_file() -> Path:
         experiment(goal={"margin": 1.0, "minimise": "seconds"}, space={"model": ["scripted"], "retriever": ["bm25"]})
     )
     comparison = workbench.compare()
-    Path("setup.yaml").write_text(setup_text(workbench.recommend(comparison), comparison, "tiny"))
+    Path("setup.yaml").write_text(setup_text(workbench.recommend(comparison), comparison, STORED))
     return Path("setup.yaml")
 
 
@@ -33,6 +35,21 @@ def test_a_setup_answers_like_the_configuration_it_was_made_from(setup_file: Pat
             reply = setup.ask(question)
             assert (reply.answer.text, reply.answer.passages) == (answer.text, answer.passages)
         assert setup.notes == ()
+
+
+def test_a_setup_shows_the_same_worked_examples_as_the_run() -> None:
+    space = {"model": ["scripted"], "retriever": ["bm25"], "passages": [1], "examples": [3]}
+    workbench.run(experiment(space=space, seed=11))
+    comparison = workbench.compare()
+    text = setup_text(workbench.recommend(comparison), comparison, STORED | {"seed": 11})
+    Path("setup.yaml").write_text(text)
+    prompts = {question.question: scored.answer.prompt for question, scored in workbench.answers()}
+    with Setup("setup.yaml") as setup:
+        assert {question: setup.ask(question).answer.prompt for question in prompts} == prompts
+        assert setup.notes == ()
+    Path("setup.yaml").write_text(text.replace("examples_from", "examples_form"))
+    with pytest.raises(InputError, match="examples_from must name the evalset and the seed of the 3 examples"):
+        Setup("setup.yaml")
 
 
 def test_a_setup_is_a_langchain_runnable(setup_file: Path) -> None:

@@ -247,8 +247,8 @@ def recommend(
     else:
         _print_choice(found)
     if out is not None and found.chosen is not None:
-        corpus = with_store.get(comparison.run).experiment["corpus"]
-        _deliver(_lazy("setup").setup_text(found, comparison, corpus), out)
+        experiment = with_store.get(comparison.run).experiment
+        _deliver(_lazy("setup").setup_text(found, comparison, experiment), out)
     if found.chosen is None:
         context.exit(1)
 

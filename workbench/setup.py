@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from workbench.coefficients import coefficients
 from workbench.comparison import Comparison
 from workbench.errors import InputError
 from workbench.exports import as_mapping as comparison_mapping
-from workbench.library import load_corpus
+from workbench.library import load_corpus, load_evalset
 from workbench.pipeline import Pipeline, Task
 from workbench.recommendation import Recommendation
 from workbench.recommendation import as_mapping as recommendation_mapping
@@ -36,8 +37,11 @@ class Reply:
     notes: tuple[str, ...]
 
 
-def setup_text(recommendation: Recommendation, comparison: Comparison, corpus: str) -> str:
-    """The setup file of a recommendation's choice: axes, corpus, fingerprints, measured figures, evidence."""
+def setup_text(recommendation: Recommendation, comparison: Comparison, experiment: Mapping[str, Any]) -> str:
+    """The setup file of a recommendation's choice: axes, corpus, fingerprints, measured figures, evidence.
+
+    ``experiment`` is the run's, as it is stored: it names the data, and the seed that drew the worked examples.
+    """
     chosen = recommendation.chosen
     if chosen is None:
         raise InputError("nothing qualifies, so there is no setup to write; see why with: workbench recommend")
@@ -46,7 +50,8 @@ def setup_text(recommendation: Recommendation, comparison: Comparison, corpus: s
     content = {
         "setup": FORMAT,
         "configuration": dict(chosen.axes),
-        "corpus": {"name": corpus, "digest": comparison.environment["corpus"]["digest"]},
+        "corpus": {"name": experiment["corpus"], "digest": comparison.environment["corpus"]["digest"]},
+        **({"examples_from": _examples_from(comparison, experiment)} if chosen["examples"] else {}),
         "fingerprints": dict(chosen.fingerprints),
         "chosen_by": {
             key: evidence[key]
@@ -60,6 +65,11 @@ def setup_text(recommendation: Recommendation, comparison: Comparison, corpus: s
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
 
 
+def _examples_from(comparison: Comparison, experiment: Mapping[str, Any]) -> dict[str, Any]:
+    digest = comparison.environment["evalset"]["digest"]
+    return {"evalset": experiment["evalset"], "digest": digest, "seed": experiment["seed"]}
+
+
 class Setup:
     """A setup that is loaded and warm; use as a context manager, or ``close`` it."""
 
@@ -67,10 +77,23 @@ class Setup:
         content = _read(Path(path))
         self.configuration = point_configuration(one_point(content["configuration"], f"{path}"))
         corpus = load_corpus(content["corpus"]["name"])
+        shown = content.get("examples_from") if self.configuration["examples"] else None
+        evalset = load_evalset(shown["evalset"], corpus, seed=shown["seed"]) if shown else None
         self.notes = _notes(content, corpus.digest, self.configuration)
+        if shown and evalset and evalset.digest != shown.get("digest"):
+            self.notes += (
+                "the questions that worked examples are taken from have changed since this setup was chosen",
+            )
         self.one_offs: list[OneOff] = []
         self._meter = registry.build("meters", "cpu_time")
-        self._pipeline = Pipeline(corpus, meter=self._meter, record=self.one_offs.append, cache=cache_folder())
+        self._pipeline = Pipeline(
+            corpus,
+            meter=self._meter,
+            record=self.one_offs.append,
+            cache=cache_folder(),
+            questions=evalset.questions if evalset else (),
+            seed=shown["seed"] if shown else 0,
+        )
         try:
             self._pipeline.prepare(self.configuration)
         except BaseException:
@@ -145,6 +168,16 @@ def _read(path: Path) -> dict[str, Any]:
     corpus = content.get("corpus")
     if not isinstance(corpus, dict) or not isinstance(corpus.get("name"), str):
         problems.append(f"{path}: corpus.name must name a corpus or its path")
+    if isinstance(axes, dict) and axes.get("examples"):
+        shown = content.get("examples_from")
+        if (
+            not isinstance(shown, dict)
+            or not isinstance(shown.get("evalset"), str)
+            or type(shown.get("seed")) is not int
+        ):
+            problems.append(
+                f"{path}: examples_from must name the evalset and the seed of the {axes['examples']} examples"
+            )
     if problems:
         raise InputError(problems)
     return content

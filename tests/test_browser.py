@@ -172,7 +172,9 @@ def test_the_whole_story(app: str, page: Page, shot: Callable[[str], None]) -> N
     [(question, scored), *_] = workbench.answers(
         "story", configuration=workbench.watch("story").trials[0].configuration.id
     )
-    expect(page.get_by_text(question.question, exact=True)).to_be_visible()
+    expect(
+        page.get_by_test_id("stText").get_by_text(question.question, exact=True)
+    ).to_be_visible()  # not the table's cell
     expect(page.get_by_text(scored.answer.passages[0].chunk.text[:40]).first).to_be_visible()
     shot("answers")
 

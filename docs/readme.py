@@ -21,7 +21,8 @@ _BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL
 
 def commands() -> str:
     """The command line's own help."""
-    context = click.Context(cli, info_name="workbench", terminal_width=100, max_content_width=100)
+    settings = {**cli.context_settings, "terminal_width": 100, "max_content_width": 100}
+    context = click.Context(cli, info_name="workbench", **settings)
     return f"```\n{cli.get_help(context)}\n```\n"
 
 

@@ -30,7 +30,7 @@ def resolve() -> list[tuple[str, str]]:
 
 def main() -> None:
     pins = resolve()
-    if any(name.startswith("nvidia-") for name, _ in pins):
+    if any(name.startswith("nvidia-cu") for name, _ in pins):  # nvidia-ml-py only reads counters
         sys.exit(f"lock.txt is unchanged: pip chose a CUDA build of {TORCH}; give it an index that has CPU wheels")
     lines = [
         "# Written by `make lock`; do not edit. The tested version of every package of .[all,dev], as pip constraints:",

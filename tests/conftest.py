@@ -92,7 +92,8 @@ def _libraries(*names: str) -> None:
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Every test works in an empty folder, with none of the user's settings."""
-    for name in ("WORKBENCH_STORE", "WORKBENCH_CACHE", "WORKBENCH_WATTS_PER_VCPU"):
+    variables = ("STORE", "CACHE", "WATTS_PER_VCPU", "WATTS_PER_GPU", "GRAMS_PER_KWH", "DOLLARS_PER_KWH")
+    for name in (f"WORKBENCH_{setting}" for setting in variables):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -27,15 +27,16 @@ PAGES = [path for path in [ROOT / "app.py", *sorted((ROOT / "pages").glob("*.py"
 # From the ground up: a module imports from its own line or from those above it.
 LAYERS = (
     "records errors",
-    "contracts ledger stats registry coefficients words normalise losses cutoff tokens weights templates packing pareto examples",
+    "contracts ledger stats registry coefficients hosted geography grid_data grids prices words normalise losses "
+    "cutoff tokens weights templates packing pareto examples",
     " ".join(kind for kind in registry.KINDS if kind != "executors"),
     "readers library python_topics space specification schema index store environment",
     "pipeline",
     "executors",
     "experiment",
 )
-READING = "comparison recommendation charts exports html_report reports views"
-TOP = "__init__ __main__ terminal doctor imports setup launch app_server"
+READING = "comparison footprint impacts recommendation charts exports html_report region_report reports views"
+TOP = "__init__ __main__ terminal doctor self_test imports setup launch app_server"
 RUNNING = {"pipeline", "experiment", "index", *registry.KINDS}
 
 HEAVY = {
@@ -91,6 +92,8 @@ PUBLIC = [
     "plugins",
     "read_experiment",
     "recommend",
+    "regions",
+    "reprice",
     "resume",
     "run",
     "runs",

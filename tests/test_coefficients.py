@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from workbench.coefficients import OVERRIDE, Processor, coefficients, processor, vcpus
+from workbench.coefficients import (
+    GPU_OVERRIDE,
+    OVERRIDE,
+    Processor,
+    coefficients,
+    of_today,
+    processor,
+    restore,
+    vcpus,
+)
 from workbench.errors import InputError
 
 TABLE = Path(__file__).resolve().parent.parent / "workbench" / "tables" / "cpu_power.csv"
@@ -80,3 +89,33 @@ def test_the_processor_is_read_from_the_operating_system(tmp_path):
     assert (processor(cpuinfo).model, processor(cpuinfo).virtual) == (None, False)
     assert processor(tmp_path / "none").brand
     assert coefficients(processor(tmp_path / "none")).processor == "other processor"
+
+
+def test_coefficients_of_older_runs_are_read_back():
+    stored = {"processor": "p", "watts_per_busy_vcpu": [1.0, 2.0, 4.0], "source": "s", "includes": "i"}
+    found = restore(stored)
+    assert found.watts_per_busy_vcpu == (1.0, 2.0, 4.0)
+    assert (found.watts_per_busy_gpu, found.hosted, found.not_estimated) == (None, {}, {})
+    assert restore({**stored, "of_a_later_version": 1}) == found
+    with pytest.raises(InputError, match="the stored coefficients cannot be read: watts_per_busy_vcpu"):
+        restore({**stored, "watts_per_busy_vcpu": "much"})
+
+
+def test_what_applies_today_is_looked_up_by_the_processor_wherever_that_is(monkeypatch):
+    monkeypatch.delenv(OVERRIDE, raising=False)
+    then = replace(coefficients(MILAN), watts_per_busy_vcpu=(1.0, 1.0, 1.0), source="an older table")
+    assert of_today(then) == coefficients(MILAN)
+    stated = replace(then, processor="a processor of no table", source=f"the user, by {OVERRIDE}")
+    assert of_today(stated) == stated
+    monkeypatch.setenv(OVERRIDE, "3")
+    assert of_today(then).watts_per_busy_vcpu == (1.5, 3, 6)
+    assert of_today(then).processor == then.processor
+
+
+def test_only_the_user_knows_what_a_busy_gpu_draws(monkeypatch):
+    assert coefficients(MILAN).watts_per_busy_gpu is None
+    monkeypatch.setenv(GPU_OVERRIDE, "100,200,300")
+    assert coefficients(MILAN).watts_per_busy_gpu == (100, 200, 300)
+    monkeypatch.setenv(GPU_OVERRIDE, "-1")
+    with pytest.raises(InputError, match=f"{GPU_OVERRIDE} is '-1'; expected one positive number of watts"):
+        coefficients(MILAN)

@@ -16,8 +16,10 @@ from tests.conftest import KEY, missing, needs_minilm
 from workbench import registry, weights
 from workbench.embedders._texts import unit, whole
 from workbench.errors import InfrastructureFailure, InputError, MachineError
+from workbench.index import Indexes
 from workbench.ledger import Recorder
 from workbench.meters.cpu_time import CpuTime
+from workbench.records import Corpus
 
 MULTILINGUAL = "embedded:use-multilingual"
 
@@ -201,13 +203,22 @@ def test_a_hosted_model_is_known_by_name_library_and_place(provider):
     assert not first.runs_here
 
 
-def test_the_clock_here_does_not_see_hosted_work(provider):
+def test_hosted_work_is_booked_as_tokens_read_elsewhere(provider):
     embedder = hosted(provider)
     with Recorder(CpuTime()) as recorder:
         embedder.embed(["a rose"])
     reading = recorder.stages()["embed"]
-    assert reading.seconds > 0
-    assert reading.cpu_seconds is None
+    assert reading.seconds >= reading.cpu_seconds > 0
+    assert (reading.elsewhere, reading.tokens_in) == ({embedder.name: (2, 0, 0)}, None)
+
+
+def test_embedding_a_corpus_elsewhere_is_booked_to_that_work(provider):
+    done = []
+    indexes = Indexes(Corpus(name="c", documents=(), digest="c"), None, done.append, CpuTime())
+    indexes.vectors(hosted(provider), "fake", ["a rose", "the tree"])
+    [work] = done
+    assert (work.work, work.reading.elsewhere) == ("embed", {"embedder openai:fake": (4, 0, 0)})
+    assert work.reading.seconds >= work.reading.cpu_seconds > 0
 
 
 @pytest.mark.parametrize(("status", "code"), [(401, "authentication"), (400, "bad_request")])

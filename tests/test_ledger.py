@@ -11,12 +11,51 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.ledger import Recorder, add, price, scale, spent, split_generation, stage, standalone, standalone_cost
-from workbench.records import Answer, Coefficients, Completion, Ledger, Reading, StageCost
+from workbench.errors import GenerationError, InfrastructureFailure, ModelFailure
+from workbench.ledger import (
+    Recorder,
+    add,
+    name_of,
+    price,
+    scale,
+    spent,
+    split_generation,
+    stage,
+    standalone,
+    standalone_cost,
+)
+from workbench.records import (
+    Answer,
+    Coefficients,
+    Completion,
+    Decoding,
+    HostedCoefficients,
+    Ledger,
+    Prompt,
+    Reading,
+    StageCost,
+)
 
 WATTS = Coefficients(processor="p", watts_per_busy_vcpu=(1.0, 2.0, 4.0), source="s", includes="i")
+HOSTED = {
+    name: HostedCoefficients(
+        model=name,
+        joules_per_prompt_token=(0.1 * size, 0.2 * size, 0.4 * size),
+        joules_per_cached_token=(0.0, 0.01 * size, 0.04 * size),
+        joules_per_output_token=(0.5 * size, 1.0 * size, 3.0 * size),
+        active_billion=size,
+        total_billion=size,
+        source="s",
+        includes="servers",
+    )
+    for name, size in (("a", 1.0), ("b", 10.0))
+}
+ALL_KNOWN = replace(WATTS, watts_per_busy_gpu=(100.0, 200.0, 300.0), hosted=HOSTED)
 SECONDS = st.floats(0, 100)
+AMOUNT = st.just(0.0) | st.floats(1e-3, 100)
 COUNT = st.none() | st.integers(0, 1000)
+TOKENS = st.tuples(st.integers(0, 50), st.integers(0, 50), st.integers(0, 50)).map(lambda n: (n[0] + n[1], n[1], n[2]))
+DOMAINS = ("package-0", "dram-0", "gpu-0")
 READINGS = st.builds(
     Reading,
     seconds=SECONDS,
@@ -27,6 +66,49 @@ READINGS = st.builds(
     foreign_load=st.none() | SECONDS,
     shared=st.booleans(),
 )
+
+
+DEVICES = st.builds(
+    Reading,
+    seconds=AMOUNT,
+    cpu_seconds=st.none() | AMOUNT,
+    tokens_in=COUNT,
+    foreign_load=st.none() | AMOUNT,
+    shared=st.booleans(),
+    counter_joules=st.none() | st.dictionaries(st.sampled_from(DOMAINS), AMOUNT, min_size=1),
+    gpu_busy_seconds=st.none() | AMOUNT,
+    elsewhere=st.dictionaries(st.sampled_from("ab"), TOKENS),
+)
+
+
+@st.composite
+def alike(draw: st.DrawFn) -> list[Reading]:
+    """Readings of one meter: the same domains and devices in each."""
+    domains = draw(st.sampled_from([(), ("package-0",), DOMAINS, ("gpu-0",)]))
+    gpu = draw(st.booleans())
+    return [
+        Reading(
+            seconds=draw(AMOUNT),
+            cpu_seconds=draw(AMOUNT),
+            counter_joules={domain: draw(AMOUNT) for domain in domains} or None,
+            gpu_busy_seconds=draw(AMOUNT) if gpu else None,
+            elsewhere=draw(st.dictionaries(st.sampled_from("ab"), TOKENS)),
+        )
+        for _ in range(draw(st.integers(1, 4)))
+    ]
+
+
+def figures(reading: Reading) -> dict[str, object]:
+    """Every field of a reading, floats with the tolerance that the order of a sum needs."""
+
+    def near(value: object) -> object:
+        if isinstance(value, dict):
+            return {key: near(each) for key, each in value.items()}
+        if isinstance(value, tuple):
+            return tuple(map(near, value))
+        return pytest.approx(value) if isinstance(value, float) else value
+
+    return {name: near(getattr(reading, name)) for name in Reading.__slots__}
 
 
 class Ticks:
@@ -127,10 +209,12 @@ def test_the_parts_of_a_generation_sum_to_its_window(window, prefill, decode, fi
         completion,
         runs_here=here,
         static_tokens=static,
+        model="a",
     )
     total = add(cost.reading for cost in costs)
     assert total.seconds == pytest.approx(window.seconds, rel=1e-12, abs=1e-12)
-    if here and window.cpu_seconds is not None:
+    assert total.elsewhere == ({} if here else {"a": (30, 9, 5)})
+    if window.cpu_seconds is not None:
         assert total.cpu_seconds == pytest.approx(window.cpu_seconds, rel=1e-12, abs=1e-12)
     else:
         assert total.cpu_seconds is None
@@ -207,6 +291,125 @@ def test_scaling_multiplies_clocks_and_keeps_tokens(reading, factor):
     assert scaled.seconds == reading.seconds * factor
     assert (scaled.cpu_seconds is None) == (reading.cpu_seconds is None)
     assert (scaled.tokens_in, scaled.tokens_out) == (reading.tokens_in, reading.tokens_out)
+
+
+@given(first=DEVICES, second=DEVICES, third=DEVICES)
+def test_sums_do_not_depend_on_how_they_are_grouped(first, second, third):
+    together = figures(add([first, second, third]))
+    for grouped in (add([add([first, second]), third]), add([first, add([second, third])])):
+        assert {name: getattr(grouped, name) for name in together} == together
+
+
+@given(parts=st.lists(DEVICES, min_size=1, max_size=4), factor=st.floats(0.01, 50))
+def test_scaling_a_sum_is_summing_scaled_parts(parts, factor):
+    scaled = figures(scale(add(parts), factor))
+    del scaled["foreign_load"]
+    of_parts = add(scale(part, factor) for part in parts)
+    assert {name: getattr(of_parts, name) for name in scaled} == scaled
+
+
+@given(parts=alike(), factor=st.floats(0.01, 50))
+def test_a_price_is_linear_in_readings_of_one_meter(parts, factor):
+    whole = price(add(parts), ALL_KNOWN)
+    energies = [price(part, ALL_KNOWN) for part in parts]
+    longer = price(scale(add(parts), factor), ALL_KNOWN)
+    for bound in ("low", "central", "high"):
+        assert getattr(whole, bound) == pytest.approx(sum(getattr(each, bound) for each in energies))
+        assert getattr(longer, bound) == pytest.approx(factor * getattr(whole, bound))
+    assert whole.low <= whole.central <= whole.high
+
+
+@given(tokens=TOKENS, more=st.sampled_from([(1, 0, 0), (0, 0, 1), (1, 1, 0)]))
+def test_more_tokens_never_cost_less_and_cached_ones_never_more(tokens, more):
+    def of(counts):
+        return price(Reading(seconds=1.0, cpu_seconds=0.0, elsewhere={"b": counts}), ALL_KNOWN)
+
+    before, after = of(tokens), of(tuple(map(sum, zip(tokens, more, strict=True))))
+    assert (before.low, before.central, before.high) <= (after.low, after.central, after.high)
+    if tokens[0] > tokens[1]:
+        cached = of((tokens[0], tokens[1] + 1, tokens[2]))
+        assert (cached.low, cached.central, cached.high) <= (before.low, before.central, before.high)
+
+
+HERE = Reading(seconds=1.0, cpu_seconds=1.0)
+
+
+@pytest.mark.parametrize(
+    ("seen", "source", "central"),
+    [
+        ({}, "cpu_time", 2.0),
+        ({"counter_joules": {"package-0": 7.0, "dram-0": 1.0}}, "counter", 8.0),
+        ({"counter_joules": {"package-0": 7.0, "gpu-0": 5.0}, "gpu_busy_seconds": 1.0}, "counter", 12.0),
+        ({"counter_joules": {"gpu-0": 5.0}}, "cpu_time", 7.0),
+        ({"gpu_busy_seconds": 0.5}, "utilisation", 102.0),
+        ({"counter_joules": {"package-0": 7.0}, "gpu_busy_seconds": 0.5}, "utilisation", 107.0),
+        ({"elsewhere": {"a": (10, 4, 3)}}, "modelled", 2.0 + 6 * 0.2 + 4 * 0.01 + 3 * 1.0),
+        ({"counter_joules": {"package-0": 7.0}, "elsewhere": {"a": (0, 0, 1), "b": (0, 0, 1)}}, "modelled", 18.0),
+    ],
+)
+def test_the_source_of_a_price_is_that_of_its_least_certain_part(seen, source, central):
+    energy = price(replace(HERE, **seen), ALL_KNOWN)
+    assert (energy.source, energy.central) == (source, pytest.approx(central))
+    assert energy.low <= energy.central <= energy.high
+
+
+@pytest.mark.parametrize(
+    "seen", [{"elsewhere": {"a": (1, 0, 1)}}, {"elsewhere": {"unheard": (0, 0, 0)}}, {"gpu_busy_seconds": 1.0}]
+)
+def test_a_part_without_coefficients_leaves_the_whole_without_a_price(seen):
+    assert price(replace(HERE, **seen), WATTS) is None
+    assert price(add([HERE, replace(HERE, **seen)]), WATTS) is None
+
+
+def test_a_counter_that_dies_falls_back_and_a_gpu_that_dies_leaves_its_energy_unknown():
+    counted = replace(HERE, counter_joules={"package-0": 7.0, "dram-0": 1.0})
+    assert add([counted, replace(HERE, counter_joules={"package-0": 2.0})]).counter_joules == {"package-0": 9.0}
+    assert price(add([counted, HERE]), ALL_KNOWN).source == "cpu_time"
+    assert price(add([counted, Reading(seconds=0.0, cpu_seconds=0.0)]), ALL_KNOWN).central == 8.0
+    for gone in ({"counter_joules": {"gpu-0": 5.0}}, {"gpu_busy_seconds": 1.0}):
+        assert price(add([replace(HERE, **gone), HERE]), ALL_KNOWN) is None
+
+
+class Elsewhere:
+    """A model on another machine."""
+
+    runs_here, name, digest = False, "a", "a+library-1"
+
+
+def test_a_call_that_failed_elsewhere_leaves_its_stage_unknown_and_one_that_never_began_does_not():
+    class Failing(Elsewhere):
+        def __init__(self, error):
+            self.error = error
+
+        def generate(self, prompt, decoding):
+            raise self.error
+
+    seen = {}
+    for error in (ModelFailure("refused", "no"), InfrastructureFailure("rate_limit", "later")):
+        with Recorder(Ticks()) as recorder, suppress(GenerationError), stage("rewrite") as window:
+            window.generate(Failing(error), Prompt(messages=()), Decoding())
+        seen[error.code] = recorder.stages()["rewrite"].cpu_seconds
+    assert seen == {"refused": None, "rate_limit": 0}
+
+
+def test_calls_to_other_machines_are_booked_to_their_stages_by_model():
+    meter = Ticks()
+    with Recorder(meter) as recorder:
+        with stage("rewrite") as window:
+            window.count(Completion(text="x", tokens_in=20, tokens_cached=4, tokens_out=6), Elsewhere())
+            window.count(Completion(text="x", tokens_in=10, tokens_out=1), Elsewhere())
+        with stage("embed") as window:
+            window.elsewhere("embedder e", 9)
+        with stage("rerank") as window:
+            window.count(Completion(text="x"), Elsewhere())
+    stages = recorder.stages()
+    assert stages["rewrite"].elsewhere == {"a": (30, 4, 7)}
+    assert (stages["rewrite"].tokens_in, stages["rewrite"].tokens_out) == (30, 7)
+    assert (stages["embed"].elsewhere, stages["embed"].tokens_in) == ({"embedder e": (9, 0, 0)}, None)
+    assert stages["rerank"].cpu_seconds is None  # nobody counted its tokens
+    nameless = Elsewhere()
+    nameless.name = ""
+    assert (name_of(Elsewhere()), name_of(nameless)) == ("a", "a+library-1")
 
 
 @given(less=SECONDS, more=SECONDS, shared=st.booleans())

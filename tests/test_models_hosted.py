@@ -76,9 +76,14 @@ def test_the_time_to_the_first_token_is_seen(model, provider):
     assert completion.seconds_to_first_token >= 0.2
     assert completion.decode_seconds >= 0.1
     costs = split_generation(
-        Reading(seconds=1.0, cpu_seconds=0.5), completion, runs_here=model.runs_here, static_tokens=None
+        Reading(seconds=1.0, cpu_seconds=0.5),
+        completion,
+        runs_here=model.runs_here,
+        static_tokens=None,
+        model=model.name,
     )
-    assert [cost.reading.cpu_seconds for cost in costs] == [None, None]  # the clock here saw only the waiting
+    assert sum(cost.reading.cpu_seconds for cost in costs) == 0.5  # the clock here saw sending and reading
+    assert [cost.reading.elsewhere for cost in costs] == [{model.name: (12, 0, 0)}, {model.name: (0, 0, 3)}]
 
 
 OVERFLOW = "This model's maximum context length is 4096 tokens. However, your messages resulted in 5000 tokens."

@@ -224,14 +224,15 @@ def test_a_model_without_probabilities_is_refused():
     assert caught.value.code == "no_logprobs"
 
 
-def test_a_hosted_model_ranks_and_its_cpu_time_is_unknown(provider: FakeProvider):
+def test_a_hosted_model_ranks_and_its_tokens_are_booked_elsewhere(provider: FakeProvider):
     provider.script = Reply(text="Yes", tokens_in=30, logprobs=({"Yes": -0.1, "No": -2.5},))
     model = registry.build("models", hosted(provider))
     with Recorder(CpuTime()) as recorder:
         found = registry.build("rerankers", "likelihood", tools(model=model)).rerank(QUESTION, FOUND[:2])
     assert [passage.score for passage in found] == pytest.approx([0.9168] * 2, abs=1e-3)
     reading = recorder.stages()["rerank"]
-    assert (reading.tokens_in, reading.tokens_out, reading.cpu_seconds) == (60, 2, None)
+    assert (reading.tokens_in, reading.tokens_out) == (60, 2)
+    assert reading.elsewhere == {model.name: (60, 0, 2)}
 
 
 @needs_embedded

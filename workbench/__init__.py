@@ -45,6 +45,8 @@ _HOME = {
     "plugins": "registry",
     "read_experiment": "specification",
     "recommend": "reports",
+    "regions": "reports",
+    "reprice": "reports",
     "resume": "launch",
     "run": "experiment",
     "runs": "reports",

@@ -20,8 +20,6 @@ _LATER = {
     "budget": "run control from another process",
     "gate": "the CI gate",
     "verify": "certificates",
-    "regions": "carbon by region",
-    "reprice": "re-pricing stored runs",
 }
 
 _FORMATS = click.Choice(["table", "csv", "json", "markdown", "html"])
@@ -344,18 +342,26 @@ def runs(format_: str, store_url: str | None) -> None:
 @click.argument("files", nargs=-1, metavar="[FILE …]")
 @click.option("--format", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @column_option
+@click.option(
+    "--self-test", is_flag=True, help="Five physical tests of the meter, with their figures (under a minute)."
+)
 @click.pass_context
-def check(context: click.Context, files: tuple[str, ...], format_: str, columns: tuple[str, ...]) -> None:
+def check(
+    context: click.Context, files: tuple[str, ...], format_: str, columns: tuple[str, ...], self_test: bool
+) -> None:
     """Validate experiments, corpora and eval sets; with no file, what can run and be measured on this machine.
 
     \b
     Examples:
       workbench check
+      workbench check --self-test
       workbench check python-reference
       workbench check experiment.yaml ../data/my-beir-folder squad.json
       workbench check faq.csv --column question=ask --column answers=reply
     """
-    found = workbench.check(files, _pairs(columns))
+    if self_test and files:
+        raise click.UsageError("--self-test is of this machine; it takes no files")
+    found = _lazy("self_test").self_test() if self_test else workbench.check(files, _pairs(columns))
     _print_findings(context, found, format_, bad=2 if files else 4)
 
 
@@ -504,6 +510,61 @@ def stop(run: str, store_url: str | None) -> None:
     """Ask a running run to stop after the answers under way; running its experiment again continues it."""
     workbench.stop(run, store=_store(store_url))
     click.echo(f"asked {run} to stop", err=True)
+
+
+@cli.command()
+@click.argument("run", default="latest")
+@store_option
+def reprice(run: str, store_url: str | None) -> None:
+    """Price a stored run anew with today's coefficients for its processor and models; nothing is run again.
+
+    \b
+    Readings are stored in CPU seconds, counters and tokens, so joules follow from them at any time. What was in force
+    before is kept with the run.
+
+    \b
+    Example:
+      workbench reprice demo
+    """
+    found = _lazy("reports").reprice(run, store=_store(store_url))
+    click.echo(f"run {found.run}: {'repriced' if found.changes else 'its coefficients are those of today'}", err=True)
+    for change in found.changes:
+        click.echo(change)
+    for name, why in found.after.not_estimated.items():
+        click.echo(f"{name}: {why}", err=True)
+
+
+@cli.command()
+@click.argument("run", default="latest")
+@click.option("--provider", help="aws, azure, gcp, country or zone [the regions of all clouds].")
+@click.option("--configuration", metavar="ID", help="For this configuration [the recommended one].")
+@click.option("--format", "format_", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
+@out_option
+@store_option
+def regions(
+    run: str,
+    provider: str | None,
+    configuration: str | None,
+    format_: str,
+    out: Path | None,
+    store_url: str | None,
+) -> None:
+    """Rank regions for a run's recommended setup: CO2e and water of 1,000 answers, with ranges and sources.
+
+    \b
+    Examples:
+      workbench regions demo --provider aws
+      workbench regions demo --provider country --format csv --out countries.csv
+    """
+    if out is not None and format_ == "table":
+        raise click.UsageError("--out needs --format csv or json")
+    found = workbench.regions(run, provider=provider, configuration=configuration, store=_store(store_url))
+    if format_ == "json":
+        _deliver(_lazy("records").as_json(_lazy("region_report").regions_mapping(found)) + "\n", out)
+    elif format_ == "csv":
+        _deliver(_lazy("region_report").regions_csv(found), out)
+    else:
+        _lazy("terminal").print_regions(found)
 
 
 @cli.command()

@@ -6,16 +6,21 @@ import csv
 import math
 import os
 import platform
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from workbench.errors import InputError
-from workbench.records import Coefficients
+from workbench.records import Coefficients, HostedCoefficients, Triple, as_json, digest
 
 OVERRIDE = "WORKBENCH_WATTS_PER_VCPU"
+GPU_OVERRIDE = "WORKBENCH_WATTS_PER_GPU"
 
 _TABLE = Path(__file__).parent / "tables" / "cpu_power.csv"
+_COEFFICIENTS = TypeAdapter(Coefficients)
 _INCLUDES = "busy vCPUs at full load with their share of memory and power supply; idle vCPUs and cooling excluded"
 
 
@@ -65,21 +70,58 @@ def coefficients(here: Processor | None = None) -> Coefficients:
     if stated:
         return Coefficients(
             processor=here.brand,
-            watts_per_busy_vcpu=_stated(stated),
+            watts_per_busy_vcpu=_stated(stated, OVERRIDE),
             source=f"the user, by {OVERRIDE}",
             includes=_INCLUDES,
+            watts_per_busy_gpu=_gpu_watts(),
         )
-    row = next(row for row in _rows() if _matches(row, here))
+    return _of_row(next(row for row in _rows() if _matches(row, here)))
+
+
+def with_hosted(
+    known: Coefficients, hosted: Mapping[str, HostedCoefficients], not_estimated: Mapping[str, str]
+) -> Coefficients:
+    """The coefficients with those of models that run elsewhere, and the digest of it all."""
+    found = replace(known, hosted=dict(hosted), not_estimated=dict(not_estimated), digest="")
+    return replace(found, digest=digest(as_json(found)))
+
+
+def restore(stored: Mapping[str, Any]) -> Coefficients:
+    """The coefficients as a run stored them; those of older versions know nothing of hosted models and GPUs."""
+    try:
+        return _COEFFICIENTS.validate_python(dict(stored))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise InputError(f"the stored coefficients cannot be read: {where}: {problem['msg'].lower()}") from error
+
+
+def of_today(stored: Coefficients) -> Coefficients:
+    """What applies today to the processor of stored coefficients, wherever this runs; what a user once stated stays."""
+    if os.environ.get(OVERRIDE):
+        return replace(coefficients(), processor=stored.processor)
+    row = next((row for row in _rows() if row["processor"] == stored.processor), None)
+    return stored if row is None else _of_row(row)
+
+
+def _of_row(row: dict[str, str]) -> Coefficients:
     idle, full = float(row["idle"]), float(row["full"])
     return Coefficients(
         processor=row["processor"],
         watts_per_busy_vcpu=(round(full - idle, 4), full, round(2 * full, 4)),
         source=row["source"],
         includes=_INCLUDES,
+        watts_per_busy_gpu=_gpu_watts(),
     )
 
 
-def _stated(text: str) -> tuple[float, float, float]:
+def _gpu_watts() -> Triple | None:
+    """Watts of a fully busy GPU, which only the user knows: drivers tell its limit, not what it draws."""
+    stated = os.environ.get(GPU_OVERRIDE)
+    return _stated(stated, GPU_OVERRIDE) if stated else None
+
+
+def _stated(text: str, name: str) -> Triple:
     try:
         values = [float(part) for part in text.split(",")]
     except ValueError:
@@ -88,7 +130,7 @@ def _stated(text: str) -> tuple[float, float, float]:
         values = [values[0] / 2, values[0], values[0] * 2]
     if len(values) != 3 or not all(math.isfinite(value) and value > 0 for value in values) or sorted(values) != values:
         raise InputError(
-            f"{OVERRIDE} is {text!r}; expected one positive number of watts, or low,central,high in that order"
+            f"{name} is {text!r}; expected one positive number of watts, or low,central,high in that order"
         )
     return values[0], values[1], values[2]
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from workbench import registry
+from workbench.coefficients import restore
+from workbench.grids import Site
 from workbench.ledger import add, price, scale, spent, standalone, standalone_cost
 from workbench.pareto import frontier
+from workbench.prices import Price
 from workbench.records import (
     CORRECT_FROM,
     Answer,
@@ -24,6 +27,7 @@ from workbench.records import (
     Reading,
     ScoredAnswer,
     Trial,
+    Triple,
 )
 from workbench.specification import Goal
 from workbench.stats import Array, Interval, interval
@@ -46,7 +50,7 @@ class Latency:
 class Figures:
     """One configuration's figures. Means are per answer; ``None`` is not measured. ``failures`` counts by code, ``losses``
     by the place where wrong answers were lost. ``repeat_deviation`` is the standard deviation of the deciding score between
-    repeats of a question, pooled over questions."""
+    repeats of a question, pooled over questions; ``elsewhere`` the tokens of models on other machines, by model."""
 
     configuration: Configuration
     state: str
@@ -65,6 +69,7 @@ class Figures:
     repeat_deviation: float | None
     index: IndexFacts | None
     index_joules: Energy | None
+    elsewhere: Mapping[str, Triple] = field(default_factory=dict)
     frontier: bool = False
 
 
@@ -92,7 +97,10 @@ class Spent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Everything the tables, charts and the recommendation are made from."""
+    """Everything the tables, charts and the recommendation are made from.
+
+    ``site`` is where its energy is used, ``prices`` what is asked for tokens, by model; both hold figures of today.
+    """
 
     run: str
     state: str
@@ -101,6 +109,8 @@ class Comparison:
     figures: tuple[Figures, ...]
     matrix: Matrix
     spent: Spent
+    site: Site | None = None
+    prices: Mapping[str, Price | None] = field(default_factory=dict)
 
     def of(self, configuration: str) -> Figures:
         """The figures of a configuration by its id."""
@@ -120,7 +130,7 @@ def compare_answers(
     metrics: Sequence[str],
 ) -> Comparison:
     """Add up a run. Intervals resample questions; repeats of a question are averaged first."""
-    coefficients = Coefficients(**environment["coefficients"])
+    coefficients = restore(environment["coefficients"])
     by_configuration: dict[str, list[ScoredAnswer]] = {trial.configuration.id: [] for trial in trials}
     for scored in answers:
         by_configuration[scored.answer.configuration].append(scored)
@@ -185,7 +195,8 @@ def _figures(
     answers = [each.answer for each in scored]
     answered = [answer for answer in answers if answer.failure is None or answer.failure.kind == "model"]
     readings = [standalone(answer.ledger) for answer in answered if answer.ledger.stages]
-    joules = _mean_energy(readings, coefficients)
+    mean = scale(add(readings), 1 / len(readings)) if readings else None
+    joules = None if mean is None else price(mean, coefficients)
     correct = sum(
         1
         for each in scored
@@ -212,6 +223,7 @@ def _figures(
         index_joules=None
         if trial.index is None or trial.index.build is None
         else price(trial.index.build, coefficients),
+        elsewhere={} if mean is None else mean.elsewhere,
     )
 
 
@@ -259,10 +271,6 @@ def _latency(answers: Sequence[Answer]) -> Latency | None:
         return None
     p50, p95 = np.quantile(seconds, [0.5, 0.95])
     return Latency(p50=float(p50), p95=float(p95), disturbed=used is answers and len(undisturbed) < len(answers))
-
-
-def _mean_energy(readings: Sequence[Reading], coefficients: Coefficients) -> Energy | None:
-    return price(scale(add(readings), 1 / len(readings)), coefficients) if readings else None
 
 
 def _mean_or_none(values: Sequence[int | None]) -> float | None:

@@ -42,7 +42,10 @@ class ModelFacts:
 
 
 class Model(Protocol):
-    """Turns a prompt into a completion; raises ``ModelFailure`` or ``InfrastructureFailure``, nothing else."""
+    """Turns a prompt into a completion; raises ``ModelFailure`` or ``InfrastructureFailure``, nothing else.
+
+    One that runs elsewhere may have a ``name``, under which its tokens are booked and priced; without one its digest serves.
+    """
 
     accepts: frozenset[str]
     """The decoding settings that reach it, by the field names of ``Decoding``."""

@@ -7,12 +7,13 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
 import psutil
 
-from workbench.coefficients import coefficients, processor
+from workbench.coefficients import Processor, coefficients, processor
 from workbench.errors import InputError, WorkbenchError
 from workbench.library import (
     DataReport,
@@ -23,6 +24,7 @@ from workbench.library import (
     read_corpus,
     read_evalset,
 )
+from workbench.meters.auto import choose, tiers
 from workbench.space import points
 from workbench.specification import experiments, read_experiment
 from workbench.weights import Presence, catalogue, presence
@@ -35,12 +37,16 @@ _EXTRAS = {
     "app": ("streamlit", "pandas"),
     "files": ("pypdf", "inscriptis"),
     "hub": ("datasets",),
+    "energy": ("codecarbon", "ecologits", "pynvml"),
 }
 _SHOWN = 50  # problems of one set of data
-_COUNTERS = (
-    Path("/sys/class/powercap/intel-rapl:0/energy_uj"),
-    Path("/sys/class/powercap/intel-rapl/intel-rapl:0/energy_uj"),
-)
+_MACHINE = Path("/sys/class/dmi/id")  # what the firmware says of the machine
+_METERS = {
+    "rapl": "counters of the processor",
+    "gpu": "counters of GPUs",
+    "server_process": "CPU time of a model server",
+    "cpu_time": "CPU time of this process",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,17 +73,18 @@ def models() -> list[Presence]:
 
 
 def machine() -> list[Finding]:
-    """Processor, energy method, embedded models, extras."""
+    """Processor and hypervisor, what can be measured and how to measure better, engines, embedded models, extras."""
     here = processor()
     found = [
         Finding(
             what="machine",
             state="ok",
-            detail=f"{here.brand}, {here.vcpus} vCPUs{' (virtual machine)' if here.virtual else ''}, "
+            detail=f"{here.brand}, {here.vcpus} vCPUs, {hypervisor(here)}, "
             f"{psutil.virtual_memory().total / 2**30:.0f} GiB, {platform.system()}, Python {platform.python_version()}",
         ),
-        _energy(),
+        *_energy(here),
         _quiet_threads(),
+        _engine(),
     ]
     for each in models():
         weights = each.weights
@@ -105,18 +112,58 @@ def machine() -> list[Finding]:
     return found
 
 
-def _energy() -> Finding:
-    prices = coefficients()
+def hypervisor(here: Processor, machine: Path = _MACHINE) -> str:
+    """Whether this is a virtual machine, and whose: what its firmware says of it."""
+    if not here.virtual:
+        return "no hypervisor seen"
+    named = [_text(machine / name) for name in ("sys_vendor", "product_name")]
+    return f"virtual machine ({' '.join(filter(None, named)) or 'unnamed hypervisor'})"
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _energy(here: Processor) -> list[Finding]:
+    """What a run's joules are made of, then the ways to know them, best first."""
+    prices = coefficients(here)
     low, central, high = prices.watts_per_busy_vcpu
-    counter = next((path for path in _COUNTERS if path.exists()), None)
+    ways = tiers(here=here)
+    best, reason = choose(ways)
     advice = "set WORKBENCH_WATTS_PER_VCPU if you know this machine's watts per busy vCPU"
-    if counter is not None:
-        advice = f"an energy counter exists ({counter.parent.name}); reading it comes in a later version"
+    return [
+        Finding(
+            what="energy",
+            state="ok",
+            detail=f"estimated: CPU time × {central} W per busy vCPU ({low}–{high} W; {prices.processor}; {prices.source})",
+            advice=advice,
+        ),
+        Finding(what="best meter here", state="ok", detail=f"{best}: {reason}", advice="runs use cpu_time"),
+        *(
+            Finding(
+                what=f"meter {way.name} ({_METERS[way.name]})",
+                state="ok" if way.works else "missing",
+                detail=way.detail,
+                advice=way.advice,
+            )
+            for way in ways
+        ),
+    ]
+
+
+def _engine() -> Finding:
+    if importlib.util.find_spec("xllamacpp") is None:
+        return Finding(
+            what="engine",
+            state="missing",
+            detail="no engine for embedded models",
+            advice="run: pip install 'rag-workbench[embedded]'",
+        )
     return Finding(
-        what="energy",
-        state="ok",
-        detail=f"estimated: CPU time × {central} W per busy vCPU ({low}–{high} W; {prices.processor}; {prices.source})",
-        advice=advice,
+        what="engine", state="ok", detail=f"llama.cpp in this process (xllamacpp {version('xllamacpp')}), on the CPU"
     )
 
 

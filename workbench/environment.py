@@ -7,12 +7,14 @@ import platform
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
+from types import MappingProxyType
 from typing import Any
 
 import psutil
 
 import workbench
-from workbench.coefficients import coefficients, processor
+from workbench.coefficients import coefficients, processor, restore, with_hosted
+from workbench.hosted import of_choices
 from workbench.records import Corpus, EvalSet, digest
 
 _PACKAGES = (
@@ -25,6 +27,8 @@ _PACKAGES = (
     "faiss-cpu",
     "langchain",
     "sqlalchemy",
+    "ecologits",
+    "codecarbon",
 )
 _MUST_NOT_CHANGE = {
     "corpus": "the corpus",
@@ -36,8 +40,17 @@ _MUST_NOT_CHANGE = {
 }
 
 
-def environment(corpus: Corpus, evalset: EvalSet, meter: str, judges: Mapping[str, str]) -> dict[str, Any]:
-    """The environment of a run, as it is stored with it; ``judges`` maps metrics that ask a model to their prompts."""
+def environment(
+    corpus: Corpus,
+    evalset: EvalSet,
+    meter: str,
+    judges: Mapping[str, str],
+    experiment: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """The environment of a run, as it is stored with it; ``judges`` maps metrics that ask a model to their prompts.
+
+    ``experiment`` is the experiment as it is stored, for the coefficients of the hosted models it names.
+    """
     asked = {"prompts": dict(judges), "digest": digest(*(part for pair in sorted(judges.items()) for part in pair))}
     here = processor()
     return {
@@ -51,11 +64,21 @@ def environment(corpus: Corpus, evalset: EvalSet, meter: str, judges: Mapping[st
         "packages": {name: found for name in _PACKAGES if (found := _version(name))},
         "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY", ""),
         "meter": meter,
-        "coefficients": asdict(coefficients(here)),
+        "coefficients": asdict(with_hosted(coefficients(here), *of_choices(experiment))),
         "corpus": {"name": corpus.name, "digest": corpus.digest, "documents": len(corpus.documents)},
         **({"judges": asked} if judges else {}),
         "evalset": {"name": evalset.name, "digest": evalset.digest, "questions": len(evalset.questions)},
     }
+
+
+def with_new_models(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """The environment of a run that goes on, with coefficients of the hosted models that its space gained; others stay."""
+    old, new = restore(before["coefficients"]), restore(now["coefficients"])
+    hosted = {**new.hosted, **old.hosted}
+    unknown = {name: why for name, why in new.not_estimated.items() if name not in hosted}
+    if hosted == old.hosted and unknown == old.not_estimated:
+        return before
+    return {**before, "coefficients": asdict(with_hosted(old, hosted, unknown))}
 
 
 def changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

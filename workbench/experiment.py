@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench import registry
+from workbench.coefficients import restore
 from workbench.contracts import Executor, Meter, Metric, Strategy
-from workbench.environment import changes, environment
+from workbench.environment import changes, environment, with_new_models
 from workbench.errors import InputError, NotComparable, Stopped
 from workbench.ledger import Recorder, add, price, spent, standalone_cost
 from workbench.library import load_corpus, load_evalset
@@ -27,7 +28,6 @@ from workbench.pipeline import Pipeline, Task
 from workbench.records import (
     CORRECT_FROM,
     Answer,
-    Coefficients,
     Configuration,
     EvalSet,
     OneOff,
@@ -109,7 +109,7 @@ def run(
     meter: Meter = registry.build("meters", "cpu_time")
     store = store if isinstance(store, Store) else Store(store)  # not before the input is known to be good
     judges = {name: metric.prompt for name, metric in metrics.items() if hasattr(metric, "prompt")}
-    here = environment(corpus, evalset, meter.name, judges)
+    here = environment(corpus, evalset, meter.name, judges, experiment.model_dump(mode="json"))
     record = _open(store, name or experiment.name, experiment, here, fresh)
     with store.lease(record):
         if retry_failed:
@@ -202,8 +202,9 @@ def _open(store: Store, name: str, experiment: Experiment, here: dict[str, Any],
         raise NotComparable(
             f"run {name!r} cannot be continued: {'; '.join(differs)}. Start over with --fresh, or keep both with --name OTHER"
         )
-    store.update(found.id, experiment=wanted)
-    return found
+    known = with_new_models(found.environment, here)
+    store.update(found.id, experiment=wanted, environment=known)
+    return replace(found, environment=known)
 
 
 class _Session:
@@ -233,7 +234,7 @@ class _Session:
         self._judged: dict[str, list[Reading]] = {}
         self._progress = progress
         self._stop = stop
-        self._coefficients = Coefficients(**record.environment["coefficients"])
+        self._coefficients = restore(record.environment["coefficients"])
         self._started, self._cpu = time.monotonic(), time.process_time()
         one_offs = store.one_offs(record.id)
         self._one_offs_before = len(one_offs)

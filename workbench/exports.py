@@ -12,10 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from workbench.coefficients import restore
 from workbench.comparison import Comparison, Figures, winners
 from workbench.errors import InputError
+from workbench.footprint import SHOWN_ANSWERS, Estimate, payback, plus, ratio
+from workbench.grids import Site
+from workbench.impacts import dollars_of, footprint_of, footprint_of_correct, has_prices
 from workbench.ledger import standalone
 from workbench.losses import EXPLAINED, Loss, sentence
+from workbench.prices import INSTALL
 from workbench.recommendation import choose, sentences
 from workbench.records import DEFAULT_AXES, Energy, Question, ScoredAnswer, as_json, plugin_label, ranked_documents
 from workbench.registry import require
@@ -23,6 +28,8 @@ from workbench.stats import Interval
 
 FORMATS = ("table", "csv", "json", "markdown", "html")
 NOT_MEASURED = "not measured"
+NOT_ESTIMATED = "not estimated"
+NOT_PRICED = "not priced"
 
 INDEX_COLUMNS = ("index (MB)", "building the index (J, low–high)", "index recall@10 against exact search")
 _FORMULA = ("=", "+", "-", "@")
@@ -83,6 +90,8 @@ def header(comparison: Comparison) -> list[str]:
         "p95 (s)",
         "joules per answer (low–high)",
         "joules per correct answer",
+        "g CO2e per 1,000 answers (low–high, region)",
+        *(["dollars per 1,000 answers"] if has_prices(comparison) else []),
         *INDEX_COLUMNS,
         *(["sd between repeats"] if _repeated(comparison) else []),
         "failures",
@@ -134,6 +143,8 @@ def rows(comparison: Comparison) -> list[list[str]]:
             else f"{figures.seconds.p95:.2f}{'*' if figures.seconds.disturbed else ''}",
             energy_text(figures.joules),
             number(figures.joules_per_correct, 2) if figures.correct or figures.joules is None else "no correct answer",
+            grams_text(comparison, figures),
+            *([dollars_text(comparison, figures)] if has_prices(comparison) else []),
             *index_texts(figures),
             *(["–" if (sd := figures.repeat_deviation) is None else f"{sd:.3f}"] if _repeated(comparison) else []),
             failures_text(figures.failures),
@@ -159,6 +170,31 @@ def energy_text(energy: Energy | None) -> str:
     if energy is None:
         return NOT_MEASURED
     return f"{significant(energy.central)} ({significant(energy.low)}–{significant(energy.high)}, {energy.source})"
+
+
+def grams_text(comparison: Comparison, figures: Figures) -> str:
+    """Grams of CO2e per 1,000 answers with range and region."""
+    if figures.joules is None:
+        return NOT_MEASURED
+    found = footprint_of(comparison, figures)
+    if found is None or found.grams_co2e is None:
+        return NOT_ESTIMATED
+    return f"{significant(found.grams_co2e.central)} ({range_text(found.grams_co2e)}, {found.region})"
+
+
+def dollars_text(comparison: Comparison, figures: Figures) -> str:
+    """Dollars per 1,000 answers."""
+    found = dollars_of(comparison, figures)
+    return (
+        NOT_PRICED
+        if found is None
+        else f"{significant(found.central)}" + ("" if found.low == found.high else f" ({range_text(found)})")
+    )
+
+
+def range_text(estimate: Estimate) -> str:
+    """A range, low to high."""
+    return f"{significant(estimate.low)}–{significant(estimate.high)}"
 
 
 def failures_text(failures: dict[str, int]) -> str:
@@ -208,8 +244,9 @@ def as_mapping(comparison: Comparison) -> dict[str, Any]:
                 "seconds": None
                 if figures.seconds is None
                 else {"p50": figures.seconds.p50, "p95": figures.seconds.p95, "disturbed": figures.seconds.disturbed},
-                "joules": _energy(figures.joules),
+                "joules": energy_mapping(figures.joules),
                 "joules_per_correct": figures.joules_per_correct,
+                **_footprint(comparison, figures),
                 "failures": figures.failures,
                 "losses": figures.losses,
                 "repeat_deviation": figures.repeat_deviation,
@@ -219,7 +256,7 @@ def as_mapping(comparison: Comparison) -> dict[str, Any]:
                     "chunks": figures.index.chunks,
                     "bytes": figures.index.bytes,
                     "recall_vs_flat@10": figures.index.recall,
-                    "build_joules": _energy(figures.index_joules),
+                    "build_joules": energy_mapping(figures.index_joules),
                 },
                 "rebuilt": figures.rebuilt,
                 "frontier": figures.frontier,
@@ -229,16 +266,58 @@ def as_mapping(comparison: Comparison) -> dict[str, Any]:
         "spent": {
             "answers": comparison.spent.answers,
             "tokens": comparison.spent.tokens,
-            "answering_joules": _energy(comparison.spent.answering),
-            "one_off_joules": _energy(comparison.spent.one_off_joules),
-            "one_off_joules_per_answer": _energy(comparison.spent.one_off_per_answer),
+            "answering_joules": energy_mapping(comparison.spent.answering),
+            "one_off_joules": energy_mapping(comparison.spent.one_off_joules),
+            "one_off_joules_per_answer": energy_mapping(comparison.spent.one_off_per_answer),
             "one_off_seconds": {work: reading.seconds for work, reading in comparison.spent.one_offs.items()},
         },
+        "site": None if comparison.site is None else site_mapping(comparison.site),
         "environment": comparison.environment,
     }
 
 
-def _energy(energy: Energy | None) -> dict[str, Any] | None:
+def _footprint(comparison: Comparison, figures: Figures) -> dict[str, Any]:
+    found, correct = footprint_of(comparison, figures), footprint_of_correct(comparison, figures)
+    return {
+        f"grams_co2e_per_{SHOWN_ANSWERS}": None
+        if found is None or found.grams_co2e is None
+        else {**found.grams_co2e._asdict(), "region": found.region},
+        f"grams_co2e_per_{SHOWN_ANSWERS}_correct": None if correct is None else estimate_mapping(correct.grams_co2e),
+        f"embodied_grams_co2e_per_{SHOWN_ANSWERS}": None if found is None else estimate_mapping(found.embodied_grams),
+        f"litres_per_{SHOWN_ANSWERS}": None if found is None else estimate_mapping(found.litres),
+        f"dollars_per_{SHOWN_ANSWERS}": estimate_mapping(dollars_of(comparison, figures)),
+    }
+
+
+def estimate_mapping(found: Estimate | None) -> dict[str, float] | None:
+    """A quantity with its range, as plain data."""
+    return None if found is None else found._asdict()
+
+
+def site_mapping(site: Site) -> dict[str, Any]:
+    """A site as plain data: where it is, what its electricity and its building add, and who says so."""
+    grid, facility = site.grid, site.facility
+    return {
+        "region": site.region.name,
+        "place": site.region.place,
+        "country": site.region.country,
+        "grams_per_kwh": None if grid is None else Estimate(*grid.grams_per_kwh)._asdict(),
+        "year": None if grid is None else grid.year,
+        "source": site.lacking if grid is None else grid.source,
+        "litres_per_kwh": None
+        if grid is None or grid.litres_per_kwh is None
+        else Estimate(*grid.litres_per_kwh)._asdict(),
+        "litres_source": None if grid is None else grid.litres_source,
+        "facility": facility.name,
+        "pue": Estimate(*facility.pue)._asdict(),
+        "facility_litres_per_kwh": Estimate(*facility.litres_per_kwh)._asdict(),
+        "facility_source": facility.source,
+        "dollars_per_kwh": site.dollars_per_kwh,
+    }
+
+
+def energy_mapping(energy: Energy | None) -> dict[str, Any] | None:
+    """Joules with range and source, as plain data."""
     if energy is None:
         return None
     return {
@@ -260,7 +339,9 @@ def _csv(comparison: Comparison) -> str:
     for metric in comparison.matrix.scores:
         columns += [metric, f"{metric}_low", f"{metric}_high", f"{metric}_n"]
     columns += ["tokens_in", "tokens_out", "p50_seconds", "p95_seconds", "joules_low", "joules_central", "joules_high"]
-    columns += ["joules_source", "joules_per_correct", "failures", "lost", "index_bytes", "index_build_joules"]
+    columns += ["joules_source", "joules_per_correct"]
+    columns += [f"grams_co2e_per_{SHOWN_ANSWERS}_{level}" for level in Estimate._fields] + ["region"]
+    columns += [f"dollars_per_{SHOWN_ANSWERS}", "failures", "lost", "index_bytes", "index_build_joules"]
     columns += ["index_recall", "repeat_deviation", "frontier"]
     table = []
     for figures in sorted_figures(comparison):
@@ -276,7 +357,11 @@ def _csv(comparison: Comparison) -> str:
             if joules is None
             else [joules.low, joules.central, joules.high, joules.source]
         )
-        row += [figures.joules_per_correct, failures_text(figures.failures), losses_text(figures.losses)]
+        row.append(figures.joules_per_correct)
+        found_here, dollars_here = footprint_of(comparison, figures), dollars_of(comparison, figures)
+        row += [None] * 3 if found_here is None or found_here.grams_co2e is None else found_here.grams_co2e
+        row += [comparison.site and comparison.site.region.name, dollars_here and dollars_here.central]
+        row += [failures_text(figures.failures), losses_text(figures.losses)]
         index, built = figures.index, figures.index_joules
         row += [index and index.bytes, built and built.central, index and index.recall, figures.repeat_deviation]
         row.append(figures.frontier)
@@ -316,6 +401,25 @@ def _cell(text: str) -> str:
     return " ".join(escaped.split())
 
 
+def _hosted(comparison: Comparison) -> list[str]:
+    """How the energy of models that run elsewhere is known, or why it is not."""
+    known = restore(comparison.environment["coefficients"])
+    found = []
+    for name, model in known.hosted.items():
+        prompt, output = (
+            f"{central:.3g} ({low:.3g}–{high:.3g}) J"
+            for low, central, high in (model.joules_per_prompt_token, model.joules_per_output_token)
+        )
+        beside = model.ecologits_joules_per_output_token
+        alone = f"EcoLogits alone: {beside[0]:.3g}–{beside[1]:.3g} J per output token. " if beside else ""
+        found.append(
+            f"Joules of {name} are modelled, not measured: {prompt} per token of the prompt, {output} per token of the output, "
+            f"for {model.active_billion:.3g} of {model.total_billion:.3g} billion parameters at work. {alone}"
+            f"{'. '.join((f'Source: {model.source}', f'Includes {model.includes}', *model.notes))}."
+        )
+    return found + [f"Energy of {name} is {why}." for name, why in known.not_estimated.items()]
+
+
 def notes(comparison: Comparison) -> list[str]:
     """How the figures are known, in sentences that go under every table."""
     coefficients = comparison.environment["coefficients"]
@@ -328,6 +432,7 @@ def notes(comparison: Comparison) -> list[str]:
         f"source: {coefficients['source']}). Includes {coefficients['includes']}. "
         "The range is common to all rows: comparisons are tighter than it.",
     ]
+    found += _hosted(comparison) + _located(comparison)
     if any(figures.seconds is not None and figures.seconds.disturbed for figures in comparison.figures):
         found.append("*: other processes kept more than 10 % of the machine busy meanwhile; latency is disturbed.")
     if any(figures.rebuilt for figures in comparison.figures):
@@ -349,7 +454,61 @@ def notes(comparison: Comparison) -> list[str]:
             f"{significant(spent.one_off_per_answer.central)} J per answer over the {spent.answers} answers of this run; "
             "not part of the joules per answer above."
         )
+    return found + _payback(comparison)
+
+
+def _located(comparison: Comparison) -> list[str]:
+    """Where the energy is assumed to be used, and what CO2e, water and money are made from."""
+    site = comparison.site
+    if site is None:
+        return []
+    if site.grid is None:
+        return [f"CO2e: not estimated for {site.region.name}: {site.lacking}."]
+    grid, facility = site.grid, site.facility
+    low, central, high = map(significant, grid.grams_per_kwh)
+    pue_low, pue, pue_high = (f"{value:.2f}" for value in facility.pue)
+    where = site.region.place if site.region.place == site.region.name else f"{site.region.name} ({site.region.place})"
+    found = [
+        f"CO2e: joules × PUE {pue} ({pue_low}–{pue_high}; {facility.place}) × {central} g/kWh ({low}–{high}), the average of "
+        f"{where}, {'year not stated' if grid.year is None else grid.year} ({grid.source}). Making the electricity only, by "
+        "location and not by contract; making the hardware is not in it. The ranges of PUE and grid are common to all rows."
+    ]
+    models = {model for figures in comparison.figures for model in figures.elsewhere}
+    for model in sorted(models):
+        known = comparison.prices.get(model)
+        found.append(
+            f"{model}: not priced; name it in prices.csv, or: {INSTALL}."
+            if known is None
+            else f"{model}: {known.dollars_per_million_in:g} dollars per million tokens in, "
+            f"{known.dollars_per_million_cached:g} cached, {known.dollars_per_million_out:g} out ({known.source})."
+        )
     return found
+
+
+def _payback(comparison: Comparison) -> list[str]:
+    """After how many answers the chosen configuration has saved what the run took, against the one of the best score."""
+    best = winners(comparison).get(comparison.goal.metric)
+    choice = choose(comparison).chosen
+    spent, one_off = comparison.spent.answering, comparison.spent.one_off_joules
+    if best is None or best.joules is None or choice is None or choice.id == best.configuration.id or spent is None:
+        return []
+    chosen = comparison.of(choice.id)
+    if chosen.joules is None:
+        return []
+    whole = spent if one_off is None else plus(spent, one_off)
+    found = payback(whole, best.joules, chosen.joules)
+    times = ratio(chosen.joules, best.joules)
+    said = f"{chosen.configuration.label} takes {significant(times.central)} times the joules"
+    said += "" if significant(times.low) == significant(times.high) else f" ({range_text(times)})"
+    said += f" of {best.configuration.label}, the best score. This run took {energy_text(whole)} J"
+    if found is None:
+        return [f"{said}, which are never paid back: nothing is saved."]
+    count = f"{found.central:,.0f}"
+    if not np.isfinite(found.high):
+        count += f" (from {found.low:,.0f} on)"
+    elif round(found.low) != round(found.high):
+        count += f" ({found.low:,.0f}–{found.high:,.0f})"
+    return [f"{said}, saved again after {count} answers."]
 
 
 def _disagreement(comparison: Comparison) -> list[str]:

@@ -8,7 +8,6 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ from pydantic import TypeAdapter
 from workbench import registry
 from workbench.contracts import Compressor, Embedder, Meter, ModelOf, Reranker, Retriever, Sources, Tools
 from workbench.errors import InputError
-from workbench.ledger import Recorder, add
+from workbench.ledger import Recorder, add, one_work
 from workbench.records import (
     Chunk,
     Configuration,
@@ -240,8 +239,7 @@ class Indexes:
         if vectors is not None:
             self._took.setdefault(key, _reading_in(folder))
             return vectors
-        runs_here = getattr(embedder, "runs_here", True)
-        with self._once("embed", f"{self._corpus.name}: {name}", key, folder=folder, runs_here=runs_here):
+        with self._once("embed", f"{self._corpus.name}: {name}", key, folder=folder):
             blocks = []
             for start in range(0, len(texts), _BLOCK):
                 if len(texts) > _BLOCK:
@@ -263,24 +261,19 @@ class Indexes:
         key: str,
         *,
         folder: Path | None = None,
-        runs_here: bool = True,
         done: Callable[[], bool] = lambda: True,
     ) -> Iterator[None]:
-        """Measure one-off work and record it if it was done; work inside other work suspends the outer window.
-
-        Of work that another machine does, this process's CPU clock sees only the waiting, so it is left unknown.
-        """
+        """Measure one-off work and record it if it was done; work inside other work suspends the outer window."""
         window = str(next(self._windows))
         self._under_way.append(key)
         self._recorder.enter(window)
         try:
-            yield
+            with one_work(self._recorder):
+                yield
         finally:
             self._recorder.leave()
             self._under_way.pop()
         reading = self._recorder.stages().get(window)
-        if reading is not None and not runs_here:
-            reading = replace(reading, cpu_seconds=None)
         self._took[key] = reading
         if done():
             if reading is not None:

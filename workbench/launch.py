@@ -25,9 +25,10 @@ import psutil
 import sqlalchemy as sa
 import yaml
 
+from workbench.coefficients import restore
 from workbench.errors import InputError
 from workbench.ledger import add, price, spent
-from workbench.records import DEFAULT_AXES, Coefficients, Configuration, Energy, Reading, digest, plugin_label
+from workbench.records import DEFAULT_AXES, Configuration, Energy, Reading, digest, plugin_label
 from workbench.schema import ANSWERS
 from workbench.specification import Experiment, find_experiment, read_experiment
 from workbench.store import RunRecord, Store, default_url
@@ -332,7 +333,7 @@ def _joules(store: Store, record: RunRecord, trials: tuple[TrialProgress, ...]) 
     known = (store.url, record.id, record.created)
     parts = [_spent(*known, trial.configuration.id, trial.answers) for trial in trials if trial.answers]
     parts += [work.reading for work in store.one_offs(record.id)]
-    return price(add(parts), Coefficients(**record.environment["coefficients"])) if parts else None
+    return price(add(parts), restore(record.environment["coefficients"])) if parts else None
 
 
 @lru_cache(maxsize=10_000)

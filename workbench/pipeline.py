@@ -16,7 +16,7 @@ from workbench.cutoff import DEEPEST
 from workbench.errors import GenerationError, InfrastructureFailure, ModelFailure
 from workbench.examples import Examples
 from workbench.index import Indexes
-from workbench.ledger import Recorder, split_generation, stage
+from workbench.ledger import Recorder, name_of, split_generation, stage
 from workbench.packing import best_sentence, distinct, pack
 from workbench.records import (
     ALL_PASSAGES,
@@ -398,7 +398,11 @@ def _books(recorder: Recorder, completion: Completion | None, parts: _Parts) -> 
     for name, reading in recorder.stages().items():
         if name == "generate" and completion is not None and parts.model is not None:
             costs += split_generation(
-                reading, completion, runs_here=parts.model.runs_here, static_tokens=parts.static_tokens
+                reading,
+                completion,
+                runs_here=parts.model.runs_here,
+                static_tokens=parts.static_tokens,
+                model=name_of(parts.model),
             )
         elif name == "generate" and parts.model is not None and not parts.model.runs_here:
             costs.append(StageCost(stage=name, reading=replace(reading, cpu_seconds=None)))

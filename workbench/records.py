@@ -321,7 +321,10 @@ class Reading:
 
     ``seconds`` is wall time; ``cpu_seconds`` the share of this process's CPU clock; ``shared`` says that the window
     overlapped others and the clock was divided among them; ``foreign_load`` is the CPU that other processes used
-    meanwhile, in busy vCPUs.
+    meanwhile, in busy vCPUs. ``counter_joules`` is what energy counters said by domain (``package-0``, ``dram-0``,
+    ``gpu-0``), ``None`` without any; ``gpu_busy_seconds`` the utilisation of GPUs × time, where they have no counter;
+    ``elsewhere`` the prompt, cached (of the prompt) and output tokens of models that run on other machines, by model.
+    ``cpu_seconds`` is ``None`` where some of the work was seen by nobody: then nothing of the reading has a price.
     """
 
     seconds: float
@@ -331,6 +334,9 @@ class Reading:
     tokens_out: int | None = None
     foreign_load: float | None = None
     shared: bool = False
+    counter_joules: Mapping[str, float] | None = None
+    gpu_busy_seconds: float | None = None
+    elsewhere: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -371,14 +377,54 @@ class OneOff:
     configurations: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Coefficients:
-    """What turns readings into joules on one machine: watts per busy vCPU with range, the processor family, the source."""
+Triple = tuple[float, float, float]
+"""Low, central and high."""
 
-    processor: str
-    watts_per_busy_vcpu: tuple[float, float, float]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostedCoefficients:
+    """What turns a hosted model's tokens into joules of its servers, each as low, central, high; cooling is not included.
+
+    A token of the prompt costs ``joules_per_prompt_token``, one that the provider had cached
+    ``joules_per_cached_token``. ``active_billion`` and ``total_billion`` are the parameters that were assumed.
+    What EcoLogits says stands beside it as low and high: ``ecologits_joules_per_output_token`` at the same boundary,
+    ``embodied_grams_per_output_token`` (CO2e of making the hardware), ``water_litres_per_output_token`` (of cooling
+    and of the provider's usual grid); ``None`` where it does not know the model. ``libraries`` are the versions of what
+    was asked, ``notes`` what a reader must know of this model.
+    """
+
+    model: str
+    joules_per_prompt_token: Triple
+    joules_per_cached_token: Triple
+    joules_per_output_token: Triple
+    active_billion: float
+    total_billion: float
+    ecologits_joules_per_output_token: tuple[float, float] | None = None
+    embodied_grams_per_output_token: tuple[float, float] | None = None
+    water_litres_per_output_token: tuple[float, float] | None = None
     source: str
     includes: str
+    libraries: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coefficients:
+    """What turns readings into joules: watts per busy vCPU with range, the processor family, the source.
+
+    ``watts_per_busy_gpu`` prices GPUs without a counter by their utilisation (``None``: not known here); ``hosted`` the
+    models that run on other machines, by the name that readings give them; ``not_estimated`` says of the others why not.
+    ``digest`` changes when any figure does.
+    """
+
+    processor: str
+    watts_per_busy_vcpu: Triple
+    source: str
+    includes: str
+    watts_per_busy_gpu: Triple | None = None
+    hosted: Mapping[str, HostedCoefficients] = field(default_factory=dict)
+    not_estimated: Mapping[str, str] = field(default_factory=dict)
+    digest: str = ""
 
 
 # --------------------------------------------------------------------------------------------------------- results

@@ -48,7 +48,8 @@ _GIVEN = {
 }  # positional arguments that a kind's build() is given before the name after the colon
 EVERY_NEED = frozenset({"chunks", "embedder", "index", "model", "passages", "context_tokens"})
 """What a retriever, reranker or compressor may depend on, beyond its own parameters."""
-_PLAIN = {"int": int, "float": float, "bool": bool, "str": str}  # annotations that say all without an import
+# Annotations that say all without an import.
+_PLAIN: dict[str, Any] = {"int": int, "float": float, "bool": bool, "str": str, "float | None": float | None}
 _PYTHON_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*)?")
 _ANY_PROVIDER = {
     "models": "langchain",
@@ -71,6 +72,9 @@ _EXTRA_OF = {
     "pypdf": "files",
     "inscriptis": "files",
     "datasets": "hub",
+    "ecologits": "energy",
+    "codecarbon": "energy",
+    "pynvml": "energy",
 }
 
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 
+from workbench.coefficients import of_today, restore, with_hosted
 from workbench.comparison import Comparison, compare_answers
 from workbench.errors import InputError
+from workbench.geography import WORLD
+from workbench.hosted import of_choices
+from workbench.impacts import RegionRanking, rank_regions, site_of
+from workbench.prices import price
 from workbench.recommendation import Recommendation, choose
-from workbench.records import Question, ScoredAnswer, plugin_label
+from workbench.records import Coefficients, HostedCoefficients, Question, ScoredAnswer, Triple, plugin_label
 from workbench.specification import Goal
 from workbench.store import RunRecord, Store
 
@@ -23,11 +29,53 @@ class RunOverview:
     answers: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repricing:
+    """What a run's coefficients were, and what they are now."""
+
+    run: str
+    before: Coefficients
+    after: Coefficients
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """What differs, figure by figure, in words; empty where nothing does."""
+        before, after = self.before, self.after
+        found = [
+            f"{what}: {_triple(old)} → {_triple(new)}"
+            for what, old, new in (
+                ("watts per busy vCPU", before.watts_per_busy_vcpu, after.watts_per_busy_vcpu),
+                ("watts per busy GPU", before.watts_per_busy_gpu, after.watts_per_busy_gpu),
+            )
+            if old != new
+        ]
+        for name in sorted({*before.hosted, *after.hosted, *before.not_estimated, *after.not_estimated}):
+            old_model, new_model = before.hosted.get(name), after.hosted.get(name)
+            if old_model == new_model:
+                continue
+            for part in ("prompt", "cached", "output"):
+                old, new = (_per_token(each, part) for each in (old_model, new_model))
+                if old != new:
+                    found.append(f"{name}, joules per {part} token: {_triple(old)} → {_triple(new)}")
+            if old_model and new_model and old_model.source != new_model.source:
+                found.append(f"{name}: {old_model.source} → {new_model.source}")
+        return tuple(found)
+
+
+def _per_token(model: HostedCoefficients | None, part: str) -> Triple | None:
+    values: Triple | None = None if model is None else getattr(model, f"joules_per_{part}_token")
+    return values
+
+
+def _triple(values: Triple | None) -> str:
+    return "not known" if values is None else f"{values[1]:.4g} ({values[0]:.4g}–{values[2]:.4g})"
+
+
 def compare(run: str = "latest", *, store: Store | None = None) -> Comparison:
     """Every configuration's figures in a run (its name, or ``latest``)."""
     store = store or Store(create=False)
     record = store.get(run)
-    return compare_answers(
+    found = compare_answers(
         run=record.name,
         state=record.state,
         goal=Goal.model_validate(record.experiment["goal"]),
@@ -38,6 +86,53 @@ def compare(run: str = "latest", *, store: Store | None = None) -> Comparison:
         one_offs=store.one_offs(record.id),
         metrics=[plugin_label(choice) for choice in record.experiment["metrics"]],
     )
+    models = {model for figures in found.figures for model in figures.elsewhere}
+    day = datetime.fromtimestamp(record.created, UTC)
+    return replace(
+        found,
+        site=site_of(record.experiment.get("region", WORLD)),
+        prices={model: price(model, at=day) for model in sorted(models)},
+    )
+
+
+def regions(
+    run: str = "latest",
+    *,
+    provider: str | None = None,
+    configuration: str | None = None,
+    store: Store | None = None,
+) -> RegionRanking:
+    """Rank regions by what the recommended configuration of a run would emit there, or the one whose id begins so.
+
+    ``provider``: aws, azure, gcp, country or zone; without it the regions of all clouds.
+    """
+    store = store or Store(create=False)
+    comparison = compare(run, store=store)
+    if configuration is not None:
+        return rank_regions(comparison, find_configuration(store, store.get(run), configuration), provider)
+    chosen = choose(comparison).chosen
+    if chosen is None:
+        raise InputError(f"nothing qualifies in run {comparison.run!r}; say for which setup with --configuration ID")
+    return rank_regions(comparison, chosen.id, provider)
+
+
+def reprice(run: str = "latest", *, store: Store | None = None) -> Repricing:
+    """Price a stored run anew with today's coefficients for its processor and its models; nothing is run again.
+
+    What was in force before is kept in the run's environment, under ``repriced_from``, the oldest first.
+    """
+    store = store or Store(create=False)
+    record = store.get(run)
+    if record.state == "running":
+        raise InputError(f"run {record.name!r} is running; wait for its end, or stop it first")
+    before = restore(record.environment["coefficients"])
+    after = with_hosted(of_today(before), *of_choices(record.experiment))
+    repricing = Repricing(run=record.name, before=before, after=after)
+    if repricing.changes:
+        earlier = [*record.environment.get("repriced_from", []), record.environment["coefficients"]]
+        environment = {**record.environment, "coefficients": asdict(after), "repriced_from": earlier}
+        store.update(record.id, environment=environment)
+    return repricing
 
 
 def recommend(

@@ -11,10 +11,11 @@ from typing import Any
 import yaml
 
 from workbench import registry
-from workbench.coefficients import coefficients
+from workbench.coefficients import coefficients, with_hosted
 from workbench.comparison import Comparison
 from workbench.errors import InputError
 from workbench.exports import as_mapping as comparison_mapping
+from workbench.hosted import of_choices
 from workbench.library import load_corpus, load_evalset
 from workbench.pipeline import Pipeline, Task
 from workbench.recommendation import Recommendation
@@ -85,6 +86,7 @@ class Setup:
                 "the questions that worked examples are taken from have changed since this setup was chosen",
             )
         self.one_offs: list[OneOff] = []
+        self._coefficients = with_hosted(coefficients(), *of_choices(dict(self.configuration.axes)))
         self._meter = registry.build("meters", "cpu_time")
         self._pipeline = Pipeline(
             corpus,
@@ -107,7 +109,7 @@ class Setup:
         answer = self._pipeline.answer(
             Task(configuration=self.configuration, question=Question(id="asked", question=question))
         )
-        return Reply(question=question, answer=answer, coefficients=coefficients(), notes=self.notes)
+        return Reply(question=question, answer=answer, coefficients=self._coefficients, notes=self.notes)
 
     def close(self) -> None:
         """Stop the engine."""

@@ -13,9 +13,10 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from workbench import registry, templates
+from workbench import grids, registry, templates
 from workbench.cutoff import cutoff
 from workbench.errors import InputError, WorkbenchError
+from workbench.geography import WORLD
 from workbench.records import DEFAULT_AXES, digest, plugin_label, plugin_name
 
 _KIND_OF_AXIS = {
@@ -84,6 +85,14 @@ def _data_source(value: Any) -> Any:
     return f"{path}?{urlencode(columns)}" if columns else path
 
 
+def _region(value: Any) -> Any:
+    try:
+        return grids.checked(value)
+    except InputError as error:
+        said = "; ".join(error.problems).removeprefix(f"region is {value!r}, ")
+        raise PydanticCustomError("region", "{said}", {"said": said}) from error
+
+
 Choice = Annotated[Any, BeforeValidator(_choice)]
 Choices = Annotated[list[Choice], BeforeValidator(_listed), Field(min_length=1)]
 Number = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
@@ -91,6 +100,7 @@ Share = Annotated[Number, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1, strict=True)]
 Count = Annotated[int, Field(ge=0, strict=True)]
 DataSource = Annotated[str, BeforeValidator(_data_source)]
+Region = Annotated[str | dict[str, Any], BeforeValidator(_region)]
 
 _Values = (BeforeValidator(_ranged), Field(min_length=1))
 Positives = Annotated[list[Positive], *_Values]
@@ -184,7 +194,7 @@ class Experiment(_Strict):
     strategy: Choice = "grid"
     budget: Budget = Budget()
     repeats: Annotated[int, Field(ge=1, le=100, strict=True)] = 1
-    region: str = "WOR"
+    region: Region = WORLD
     timeout_seconds: Annotated[Number, Field(gt=0)] = 60.0
     retries: Annotated[int, Field(ge=0, le=20, strict=True)] = 3
     seed: Annotated[int, Field(strict=True)] = 7

@@ -21,23 +21,28 @@ from workbench.experiment import Progress
 from workbench.exports import (
     INDEX_COLUMNS,
     NOT_MEASURED,
+    dollars_text,
     energy_text,
     failures_text,
+    grams_text,
     index_texts,
     notes,
     number,
     significant,
     sorted_figures,
 )
+from workbench.footprint import SHOWN_ANSWERS
+from workbench.impacts import RegionRanking, has_prices
 from workbench.ledger import price, standalone
 from workbench.losses import EXPLAINED
 from workbench.recommendation import Recommendation, sentences
 from workbench.records import Answer, Coefficients, StageCost, as_json
+from workbench.region_report import REGION_COLUMNS, region_notes, region_rows
 from workbench.reports import RunOverview
 from workbench.setup import Reply
 from workbench.weights import Presence
 
-_WIDE = 170  # columns for files and pipes, where nothing wraps
+_WIDE = 190  # columns for files and pipes, where nothing wraps
 
 out = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
 err = Console(stderr=True, highlight=False)
@@ -95,19 +100,21 @@ def print_comparison(comparison: Comparison) -> None:
     table = Table(
         title=f"Run {comparison.run} ({comparison.state})", title_justify="left", header_style="bold", show_lines=True
     )
-    table.add_column("setup")
+    table.add_column("setup", min_width=12)  # an identifier and its mark stay whole
     columns = (
         *comparison.matrix.scores,
         "tokens\nin / out",
         "seconds\np50 / p95",
         "J per\nanswer",
         "J per\ncorrect",
+        f"g CO2e\nper {SHOWN_ANSWERS:,}" + ("" if comparison.site is None else f"\n{comparison.site.region.name}"),
+        *([f"dollars\nper {SHOWN_ANSWERS:,}"] if has_prices(comparison) else []),
         "failures",
     )
     for column in columns:
         table.add_column(Text(column), justify="right", no_wrap=True)
     for figures in sorted_figures(comparison):
-        table.add_row(*map(Text, _comparison_cells(figures)))
+        table.add_row(*map(Text, _comparison_cells(comparison, figures)))
     out.print(table)
     _print_indexes(comparison)
     _print_losses(comparison)
@@ -153,7 +160,7 @@ def _print_losses(comparison: Comparison) -> None:
     out.print(table)
 
 
-def _comparison_cells(figures: Figures) -> list[str]:
+def _comparison_cells(comparison: Comparison, figures: Figures) -> list[str]:
     identity = f"{figures.configuration.label}\n{figures.configuration.id}{' ◆' if figures.frontier else ''}"
     bound = "\na bound: it is given the gold" if figures.configuration.is_bound else ""
     state = bound + (
@@ -177,8 +184,17 @@ def _comparison_cells(figures: Figures) -> list[str]:
         if joules is None
         else f"{significant(joules.central)}\n{significant(joules.low)}–{significant(joules.high)}",
         (NOT_MEASURED if joules is None else "none correct") if correct is None else significant(correct),
+        grams_text(comparison, figures).partition(",")[0].replace(" (", "\n", 1),
+        *([dollars_text(comparison, figures).replace(" (", "\n(", 1)] if has_prices(comparison) else []),
         failures_text(figures.failures).replace(", ", "\n"),
     ]
+
+
+def print_regions(ranking: RegionRanking) -> None:
+    """Regions, least CO2e first, and how the figures are known."""
+    print_rows(REGION_COLUMNS, region_rows(ranking))
+    for note in region_notes(ranking):
+        out.print(Text(note, style="dim"), soft_wrap=True)
 
 
 def print_recommendation(recommendation: Recommendation) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from workbench.coefficients import restore
 from workbench.comparison import Comparison, Figures
 from workbench.errors import InputError
 from workbench.exports import (
@@ -102,7 +103,7 @@ def answer_rows(run: str, configuration: str, *, show: Show = "all", store: Stor
     store = store or Store(create=False)
     record = store.get(run)
     metric = record.experiment["goal"]["metric"]
-    coefficients = Coefficients(**record.environment["coefficients"])
+    coefficients = restore(record.environment["coefficients"])
     found = []
     for question, scored in answers(record.name, configuration=configuration, texts=False, store=store):
         answer = scored.answer
@@ -133,7 +134,7 @@ def _accepted(question: Question) -> str:
 
 def ledger_rows(answer: Answer, environment: Mapping[str, Any]) -> list[Row]:
     """An answer's stages as they ran, priced by its run's environment, then the whole answer as it would be alone."""
-    coefficients = Coefficients(**environment["coefficients"])
+    coefficients = restore(environment["coefficients"])
     stages = answer.ledger.stages
     found = [_ledger_row(cost.stage, cost.reading, coefficients) for cost in stages]
     if any(cost.standalone is not None for cost in stages):

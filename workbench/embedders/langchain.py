@@ -11,17 +11,27 @@ from langchain.embeddings import init_embeddings
 from langchain_core.embeddings import Embeddings
 from numpy.typing import NDArray
 
+from workbench import hosted, tokens
 from workbench.embedders._texts import unit, whole
 from workbench.errors import InfrastructureFailure, MachineError
 from workbench.ledger import stage
 from workbench.models.langchain import _failure as failure
-from workbench.records import Completion
 
 
-def build(name: str, *, base_url: str | None = None, timeout_seconds: float | None = None) -> LangChainEmbedder:
-    """Any LangChain embeddings by their provider:model name; the key comes from the provider's environment variable."""
+def build(
+    name: str,
+    *,
+    base_url: str | None = None,
+    timeout_seconds: float | None = None,
+    active_billion: float | None = None,
+) -> LangChainEmbedder:
+    """Any LangChain embeddings by their provider:model name; the key comes from the provider's environment variable.
+
+    ``active_billion`` are the model's parameters in billions, without which its energy is not estimated.
+    """
     given = {"base_url": base_url, "timeout": timeout_seconds}
-    return LangChainEmbedder(name, {key: value for key, value in given.items() if value is not None})
+    known_as = hosted.embedder_known_as(name, active_billion=active_billion)
+    return LangChainEmbedder(name, {key: value for key, value in given.items() if value is not None}, known_as)
 
 
 class LangChainEmbedder:
@@ -29,7 +39,8 @@ class LangChainEmbedder:
 
     runs_here = False
 
-    def __init__(self, name: str, settings: dict[str, Any]) -> None:
+    def __init__(self, name: str, settings: dict[str, Any], known_as: str = "") -> None:
+        self.name = known_as or name
         self._embeddings = _init(name, settings)
         package = type(self._embeddings).__module__.partition(".")[0]
         self.digest = f"{name}+{package}-{version(package.replace('_', '-'))}+{settings.get('base_url', '')}"
@@ -40,7 +51,7 @@ class LangChainEmbedder:
             return np.empty((0, 0), dtype=np.float32)
         plain = whole(texts)
         with stage("embed") as window:
-            window.count(Completion(text=""), runs_here=False)
+            window.elsewhere(self.name, sum(map(tokens.count, plain)))
             try:
                 found = self._ask(plain)
             except Exception as error:  # each provider raises its own classes; all are told apart by what they carry

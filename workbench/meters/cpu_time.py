@@ -37,7 +37,7 @@ class CpuTime:
         self._settled = time.process_time()
         self._foreign_load: float | None = None
         self._load_wall = time.monotonic()
-        self._load_busy = _busy_seconds()
+        self._load_busy = busy_seconds()
         self._load_own = self._settled
 
     def start(self) -> int:
@@ -75,13 +75,14 @@ class CpuTime:
         now = time.monotonic()
         elapsed = now - self._load_wall
         if elapsed >= _LOAD_INTERVAL:
-            busy, own = _busy_seconds(), self._settled
+            busy, own = busy_seconds(), self._settled
             self._foreign_load = max((busy - self._load_busy) - (own - self._load_own), 0.0) / elapsed
             self._load_wall, self._load_busy, self._load_own = now, busy, own
         return self._foreign_load
 
 
-def _busy_seconds() -> float:
+def busy_seconds() -> float:
+    """CPU-seconds that the whole machine has spent since it started, waiting for disks left out; it ticks every 10 ms."""
     times = psutil.cpu_times()
     return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0))
 

@@ -107,9 +107,7 @@ class Judge:
         while True:
             try:
                 with stage("judge") as window:
-                    completion = self._model.generate(prompt, decoding)
-                    window.count(completion, runs_here=self._model.runs_here)
-                return completion
+                    return window.generate(self._model, prompt, decoding)
             except InfrastructureFailure as failure:
                 if failure.permanent or attempt == self._retries:
                     raise

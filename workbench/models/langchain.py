@@ -11,7 +11,7 @@ from langchain.chat_models import init_chat_model
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage
 
-from workbench import tokens
+from workbench import hosted, tokens
 from workbench.contracts import ModelFacts
 from workbench.errors import GenerationError, InfrastructureFailure, MachineError, ModelFailure
 from workbench.records import Completion, Decoding, Prompt
@@ -37,8 +37,9 @@ class LangChainModel:
     style: Literal["chat", "text"] = "chat"
     runs_here = False
 
-    def __init__(self, name: str, model: BaseChatModel, settings: dict[str, Any]) -> None:
+    def __init__(self, name: str, model: BaseChatModel, settings: dict[str, Any], known_as: str = "") -> None:
         self._name = name
+        self.name = known_as or name
         self._settings = settings
         self._timeout_seconds: float = settings["timeout"]
         self._by_decoding: dict[Decoding, BaseChatModel] = {}
@@ -188,7 +189,20 @@ def _connection(base_url: str | None = None, timeout_seconds: float = 60.0, **_:
     return {**settings, "base_url": base_url, "stream_usage": True} if base_url else settings
 
 
-def build(name: str, *, base_url: str | None = None, timeout_seconds: float = 60.0) -> LangChainModel:
-    """Any LangChain chat model by its provider:model name; the key comes from the provider's environment variable."""
+def build(
+    name: str,
+    *,
+    base_url: str | None = None,
+    timeout_seconds: float = 60.0,
+    active_billion: float | None = None,
+    total_billion: float | None = None,
+    batch: bool = False,
+) -> LangChainModel:
+    """Any LangChain chat model by its provider:model name; the key comes from the provider's environment variable.
+
+    ``active_billion`` and ``total_billion`` are its parameters, where energy cannot be estimated without being told;
+    ``batch`` says that answers are to be had in the provider's batch mode: it changes the estimate, not the call.
+    """
     settings = _connection(base_url, timeout_seconds)
-    return LangChainModel(name, _init(name, settings), settings)
+    known_as = hosted.known_as(name, active_billion=active_billion, total_billion=total_billion, batch=batch)
+    return LangChainModel(name, _init(name, settings), settings, known_as)

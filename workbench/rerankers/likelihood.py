@@ -50,8 +50,7 @@ class Likelihood:
         content = f"{_INSTRUCTION}\n\nQuestion: {question}\n\nPassage: {passage.chunk.text}"
         prompt = Prompt(messages=(Message(role="user", content=content),), cue="Answer:")
         with stage("rerank") as window:
-            completion = self._model.generate(prompt, self._decoding)
-            window.count(completion, runs_here=self._model.runs_here)
+            completion = window.generate(self._model, prompt, self._decoding)
         if completion.logprobs is None:
             raise ModelFailure("no_logprobs", f"{self._model.digest} gave no probabilities of its first token")
         return yes_share(completion.logprobs)

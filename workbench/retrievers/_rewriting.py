@@ -21,8 +21,7 @@ def rewrite(model: Model, instruction: str, question: str, *, cue: str, max_toke
         stop=("\n\n",) if model.style == "text" else (),
     )
     with stage("rewrite") as window:
-        completion = model.generate(Prompt(messages=messages, cue=cue), decoding)
-        window.count(completion, runs_here=model.runs_here)
+        completion = window.generate(model, Prompt(messages=messages, cue=cue), decoding)
     return completion.text.strip()
 
 

@@ -1,0 +1,130 @@
+"""The best meter that works on this machine, and why not a better one."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from typing import Any
+
+from workbench import registry
+from workbench.coefficients import Processor, processor
+from workbench.errors import WorkbenchError
+from workbench.meters import rapl
+from workbench.meters._windows import Source, Windows
+from workbench.meters.server_process import running
+from workbench.meters.server_process import source as server_source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tier:
+    """One way to know energy: whether it works here, what it would say or why it cannot, and what to do about it."""
+
+    name: str
+    works: bool
+    detail: str
+    advice: str = ""
+
+
+def tiers(*, root: str = "", here: Processor | None = None, nvml: Any = None, system: str = "") -> list[Tier]:
+    """The ways to know energy, best first, each with what it takes; ``nvml`` stands in for NVIDIA's library."""
+    return [_counters(root, here or processor(), system or platform.system()), _gpus(nvml), _server(), _cpu_time()]
+
+
+def _counters(root: str, here: Processor, system: str) -> Tier:
+    found, problems = rapl.sources(root)
+    if found:
+        problems = found[0].problems
+        if readable := tuple(found[0].read()):
+            return Tier(
+                name="rapl",
+                works=True,
+                detail=f"counters of {', '.join(readable)} can be read: joules of the package, "
+                "this process's share by CPU time; power supply, fans and disks are in none",
+                advice="; ".join(problems.values()),
+            )
+        return Tier(
+            name="rapl",
+            works=False,
+            detail="; ".join(problems.values()),
+            advice=f"run: {rapl.OPEN_FILES} (on the host; only root may read them since CVE-2020-8694, because a local user "
+            "could infer secrets from them)",
+        )
+    if here.virtual:
+        advice = "a virtual machine's host keeps its counters to itself; on bare metal they can be read"
+    elif system != "Linux":
+        advice = "the counters are read on Linux only"
+    else:
+        advice = f"load the driver (modprobe intel_rapl_msr); in a container mount them: {rapl.MOUNT}"
+    return Tier(name="rapl", works=False, detail="; ".join(problems.values()), advice=advice)
+
+
+def _gpus(nvml: Any) -> Tier:
+    try:
+        gpu = registry.load("meters", "gpu")[0]
+    except WorkbenchError as error:
+        return Tier(name="gpu", works=False, detail="NVIDIA GPUs were not looked for", advice=str(error))
+    found, reason = gpu.gpus(*([] if nvml is None else [nvml]))
+    usable = [each for each in found if each.usable]
+    if not usable:
+        return Tier(
+            name="gpu",
+            works=False,
+            detail=reason or "the driver tells neither energy nor utilisation",
+            advice="with an NVIDIA GPU: install its driver, and start containers with --gpus all; others are not read",
+        )
+    shown = [
+        f"{each.domain} {each.name} ({'energy counter' if each.counts else 'utilisation × time'}"
+        + (f", limit {each.limit_watts:.0f} W)" if each.limit_watts else ")")
+        for each in usable
+    ]
+    return Tier(name="gpu", works=True, detail=f"{'; '.join(shown)}; whole devices, whoever uses them")
+
+
+def _server() -> Tier:
+    servers = ", ".join(running())
+    return Tier(
+        name="server_process",
+        works=bool(servers),
+        detail=f"CPU-seconds with children of {servers}" if servers else "no Ollama, llama-server or vLLM runs here",
+        advice="" if servers else "any other server's clock can be read by its pid, port or process name",
+    )
+
+
+def _cpu_time() -> Tier:
+    return Tier(
+        name="cpu_time",
+        works=True,
+        detail="CPU-seconds of this process × watts per busy vCPU; absolute figures are known to about a factor of two, "
+        "comparisons on this machine far better",
+    )
+
+
+def choose(found: list[Tier]) -> tuple[str, str]:
+    """The source of the processor's joules by these tiers, and why."""
+    counters = next((tier for tier in found if tier.name == "rapl"), None)
+    if counters is not None and counters.works:
+        return "rapl", counters.detail
+    return "cpu_time", f"no readable energy counter ({counters.detail})" if counters else "no energy counter"
+
+
+def build(
+    *, root: str = "", idle_seconds: float = 2.0, server_pid: int = 0, server_port: int = 0, server_process: str = ""
+) -> Windows:
+    """The best that works here: energy counters of processor and GPUs, else CPU time; and a model server's clock if named.
+
+    ``root`` is the powercap folder where it is not in the usual places; the idle power is measured for ``idle_seconds``.
+    """
+    sources: list[Source] = []
+    found, problems = rapl.sources(root)
+    if found and found[0].read():
+        sources += found
+    elif found:
+        problems = dict(found[0].problems)
+    try:
+        devices, lacking = registry.load("meters", "gpu")[0].sources()
+    except WorkbenchError as error:
+        devices, lacking = [], {"gpu": str(error)}
+    sources += devices
+    if server_pid or server_port or server_process:
+        sources.append(server_source(pid=server_pid, port=server_port, process=server_process))
+    return Windows("auto", sources, idle_seconds=idle_seconds, problems={**problems, **lacking})

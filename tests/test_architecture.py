@@ -35,7 +35,7 @@ LAYERS = (
     "executors",
     "experiment",
 )
-READING = "comparison footprint impacts recommendation charts exports html_report region_report reports views"
+READING = "comparison footprint impacts recommendation charts exports explanations texts html_report region_report reports views"
 TOP = "__init__ __main__ terminal doctor self_test imports setup launch app_server"
 RUNNING = {"pipeline", "experiment", "index", *registry.KINDS}
 
@@ -78,6 +78,7 @@ PUBLIC = [
     "check",
     "compare",
     "comparison_rows",
+    "embedded_models",
     "experiments",
     "export",
     "free_name",
@@ -86,7 +87,6 @@ PUBLIC = [
     "load_corpus",
     "load_evalset",
     "load_setup",
-    "models",
     "notes",
     "outline",
     "plugins",
@@ -255,6 +255,11 @@ def test_the_public_api_is_this_list():
     assert set(PUBLIC) <= set(dir(workbench))
     with pytest.raises(AttributeError, match="module 'workbench' has no attribute 'no_such_name'"):
         _ = workbench.no_such_name
+
+
+def test_no_public_name_is_hidden_by_a_module_of_that_name():
+    """Importing a module puts it into its package under its own name, where the public function would stand."""
+    assert {folder(module) for module in FILES} & set(PUBLIC) == set()
 
 
 @pytest.mark.parametrize("name", PUBLIC)

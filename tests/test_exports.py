@@ -12,7 +12,8 @@ import pytest
 from tests.test_recommendation import comparison
 from workbench.comparison import Comparison
 from workbench.errors import InputError
-from workbench.exports import NOT_MEASURED, csv_text, export, significant
+from workbench.exports import csv_text, export
+from workbench.texts import NOT_MEASURED, significant
 
 FORMULAS = ["=HYPERLINK(1)", "+1+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1"]
 

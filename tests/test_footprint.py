@@ -22,7 +22,8 @@ from tests.test_recommendation import comparison
 from workbench.__main__ import cli, main
 from workbench.comparison import Comparison
 from workbench.errors import InputError, MissingLibrary
-from workbench.exports import NOT_ESTIMATED, NOT_MEASURED, NOT_PRICED, export, notes
+from workbench.explanations import notes
+from workbench.exports import export
 from workbench.footprint import (
     Estimate,
     embodied,
@@ -43,6 +44,7 @@ from workbench.prices import Price
 from workbench.records import Coefficients, Energy, HostedCoefficients
 from workbench.specification import read_experiment
 from workbench.store import Store
+from workbench.texts import NOT_ESTIMATED, NOT_MEASURED, NOT_PRICED
 
 HERE = Region(name="HERE", provider="country", country="HER", zone="", place="here")
 HALL = Facility(name="hall", place="a hall", pue=(1.1, 1.2, 1.4), litres_per_kwh=(0.1, 0.2, 0.4), source="test")

@@ -20,7 +20,7 @@ from workbench import registry
 from workbench.coefficients import coefficients, restore, with_hosted
 from workbench.environment import with_new_models
 from workbench.errors import InputError
-from workbench.exports import notes
+from workbench.explanations import notes
 from workbench.hosted import (
     SIZES,
     decoding_joules,

@@ -475,7 +475,7 @@ def models(context: click.Context, format_: str) -> None:
     """The embedded models: present, size, licence, checksum."""
     if context.invoked_subcommand is None:
         terminal = _lazy("terminal")
-        found = workbench.models()
+        found = workbench.embedded_models()
         if format_ == "json":
             terminal.plain({"models": found})
         else:

@@ -67,7 +67,7 @@ def check(files: Sequence[str | Path] = (), columns: Mapping[str, str] | None = 
     return [finding for file in files for finding in check_file(file, columns)] if files else machine()
 
 
-def models() -> list[Presence]:
+def embedded_models() -> list[Presence]:
     """The embedded models and whether they are here and intact."""
     return [presence(weights) for weights in catalogue()]
 
@@ -86,7 +86,7 @@ def machine() -> list[Finding]:
         _quiet_threads(),
         _engine(),
     ]
-    for each in models():
+    for each in embedded_models():
         weights = each.weights
         size = f"{each.bytes / 1e6:.0f} MB, " if each.bytes else ""
         optional = " (opt-in)" if weights.opt_in else ""

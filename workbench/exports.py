@@ -6,32 +6,39 @@ import csv
 import html
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from workbench.coefficients import restore
-from workbench.comparison import Comparison, Figures, winners
+from workbench.comparison import Comparison, Figures
 from workbench.errors import InputError
-from workbench.footprint import SHOWN_ANSWERS, Estimate, payback, plus, ratio
+from workbench.explanations import notes
+from workbench.footprint import SHOWN_ANSWERS, Estimate
 from workbench.grids import Site
 from workbench.impacts import dollars_of, footprint_of, footprint_of_correct, has_prices
 from workbench.ledger import standalone
-from workbench.losses import EXPLAINED, Loss, sentence
-from workbench.prices import INSTALL
 from workbench.recommendation import choose, sentences
-from workbench.records import DEFAULT_AXES, Energy, Question, ScoredAnswer, as_json, plugin_label, ranked_documents
+from workbench.records import DEFAULT_AXES, Energy, Question, ScoredAnswer, as_json, ranked_documents
 from workbench.registry import require
 from workbench.stats import Interval
+from workbench.texts import (
+    INDEX_COLUMNS,
+    NOT_MEASURED,
+    axis_text,
+    dollars_text,
+    energy_text,
+    failures_text,
+    grams_text,
+    index_texts,
+    interval_text,
+    losses_text,
+    number,
+)
 
 FORMATS = ("table", "csv", "json", "markdown", "html")
-NOT_MEASURED = "not measured"
-NOT_ESTIMATED = "not estimated"
-NOT_PRICED = "not priced"
 
-INDEX_COLUMNS = ("index (MB)", "building the index (J, low–high)", "index recall@10 against exact search")
 _FORMULA = ("=", "+", "-", "@")
 
 
@@ -100,27 +107,6 @@ def header(comparison: Comparison) -> list[str]:
     ]
 
 
-def index_texts(figures: Figures) -> list[str]:
-    """What is known of a configuration's index, as texts: size, what building it takes, and what it misses."""
-    index = figures.index
-    if index is None:
-        return ["–", "–", "–"]
-    return [
-        NOT_MEASURED if index.bytes is None else f"{index.bytes / 1e6:.2f}",
-        energy_text(figures.index_joules),
-        "exact" if index.recall is None else f"{index.recall:.3f}",
-    ]
-
-
-def losses_text(losses: Mapping[str, int]) -> str:
-    """Where wrong answers were lost, the commonest place first."""
-    return ", ".join(f"{count} {place.replace('_', ' ')}" for place, count in _commonest(losses)) or "0"
-
-
-def _commonest(counts: Mapping[str, int]) -> list[tuple[str, int]]:
-    return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-
-
 def _repeated(comparison: Comparison) -> bool:
     return any(figures.repeat_deviation is not None for figures in comparison.figures)
 
@@ -153,68 +139,6 @@ def rows(comparison: Comparison) -> list[list[str]]:
         ]
         for figures in sorted_figures(comparison)
     ]
-
-
-def axis_text(figures: Figures, axis: str) -> str:
-    """An axis's value, or a dash where it does not matter for this configuration."""
-    return plugin_label(figures.configuration.axes[axis]) if axis in figures.configuration.axes else "–"
-
-
-def interval_text(found: Interval | None) -> str:
-    """A mean with its interval."""
-    return "does not apply" if found is None else f"{found.mean:.3f} ({found.low:.3f}–{found.high:.3f})"
-
-
-def energy_text(energy: Energy | None) -> str:
-    """Joules with range and source."""
-    if energy is None:
-        return NOT_MEASURED
-    return f"{significant(energy.central)} ({significant(energy.low)}–{significant(energy.high)}, {energy.source})"
-
-
-def grams_text(comparison: Comparison, figures: Figures) -> str:
-    """Grams of CO2e per 1,000 answers with range and region."""
-    if figures.joules is None:
-        return NOT_MEASURED
-    found = footprint_of(comparison, figures)
-    if found is None or found.grams_co2e is None:
-        return NOT_ESTIMATED
-    return f"{significant(found.grams_co2e.central)} ({range_text(found.grams_co2e)}, {found.region})"
-
-
-def dollars_text(comparison: Comparison, figures: Figures) -> str:
-    """Dollars per 1,000 answers."""
-    found = dollars_of(comparison, figures)
-    return (
-        NOT_PRICED
-        if found is None
-        else f"{significant(found.central)}" + ("" if found.low == found.high else f" ({range_text(found)})")
-    )
-
-
-def range_text(estimate: Estimate) -> str:
-    """A range, low to high."""
-    return f"{significant(estimate.low)}–{significant(estimate.high)}"
-
-
-def failures_text(failures: dict[str, int]) -> str:
-    """Failures by code."""
-    return ", ".join(f"{count} {code}" for code, count in sorted(failures.items())) or "0"
-
-
-def number(value: float | None, digits: int) -> str:
-    """A number, or that it was not measured."""
-    return NOT_MEASURED if value is None else f"{value:,.{digits}f}"
-
-
-def significant(value: float) -> str:
-    """Three significant digits, without an exponent."""
-    if value == 0:
-        return "0"
-    for bound, digits in ((100, 0), (10, 1), (1, 2), (0.1, 3)):
-        if abs(value) >= bound:
-            return f"{value:.{digits}f}"
-    return f"{value:.2g}"
 
 
 # ---------------------------------------------------------------------------------------------------------- formats
@@ -399,136 +323,6 @@ def _cell(text: str) -> str:
     for mark in ("\\", "|", "`", "*", "_", "[", "]"):
         escaped = escaped.replace(mark, f"\\{mark}")
     return " ".join(escaped.split())
-
-
-def _hosted(comparison: Comparison) -> list[str]:
-    """How the energy of models that run elsewhere is known, or why it is not."""
-    known = restore(comparison.environment["coefficients"])
-    found = []
-    for name, model in known.hosted.items():
-        prompt, output = (
-            f"{central:.3g} ({low:.3g}–{high:.3g}) J"
-            for low, central, high in (model.joules_per_prompt_token, model.joules_per_output_token)
-        )
-        beside = model.ecologits_joules_per_output_token
-        alone = f"EcoLogits alone: {beside[0]:.3g}–{beside[1]:.3g} J per output token. " if beside else ""
-        found.append(
-            f"Joules of {name} are modelled, not measured: {prompt} per token of the prompt, {output} per token of the output, "
-            f"for {model.active_billion:.3g} of {model.total_billion:.3g} billion parameters at work. {alone}"
-            f"{'. '.join((f'Source: {model.source}', f'Includes {model.includes}', *model.notes))}."
-        )
-    return found + [f"Energy of {name} is {why}." for name, why in known.not_estimated.items()]
-
-
-def notes(comparison: Comparison) -> list[str]:
-    """How the figures are known, in sentences that go under every table."""
-    coefficients = comparison.environment["coefficients"]
-    low, central, high = coefficients["watts_per_busy_vcpu"]
-    goal = comparison.goal
-    found = [
-        f"Scores: mean over {len(comparison.matrix.questions)} questions with {goal.confidence:.0%} bootstrap intervals; "
-        f"an answer counts as correct from {goal.metric} 0.5 on.",
-        f"Joules: estimated from this process's CPU time × {central} W per busy vCPU ({low}–{high} W; {coefficients['processor']}; "
-        f"source: {coefficients['source']}). Includes {coefficients['includes']}. "
-        "The range is common to all rows: comparisons are tighter than it.",
-    ]
-    found += _hosted(comparison) + _located(comparison)
-    if any(figures.seconds is not None and figures.seconds.disturbed for figures in comparison.figures):
-        found.append("*: other processes kept more than 10 % of the machine busy meanwhile; latency is disturbed.")
-    if any(figures.rebuilt for figures in comparison.figures):
-        count = sum(figures.rebuilt for figures in comparison.figures)
-        found.append(
-            f"{count} answers found more or less of their prompt cached than their own static prefix; their prefill is rebuilt as if alone."
-        )
-    found += _disagreement(comparison) + _lost(comparison)
-    judges = comparison.environment.get("judges", {}).get("prompts", {})
-    found += [
-        f"{name}, whose tokens and energy are overhead, was asked: {' '.join(text.split())}"
-        for name, text in judges.items()
-    ]
-    spent = comparison.spent
-    if spent.one_off_joules is not None and spent.one_off_per_answer is not None:
-        works = ", ".join(f"{work} {number(reading.cpu_seconds, 1)}" for work, reading in spent.one_offs.items())
-        found.append(
-            f"One-off work (CPU-seconds: {works}): {energy_text(spent.one_off_joules)} J in all, "
-            f"{significant(spent.one_off_per_answer.central)} J per answer over the {spent.answers} answers of this run; "
-            "not part of the joules per answer above."
-        )
-    return found + _payback(comparison)
-
-
-def _located(comparison: Comparison) -> list[str]:
-    """Where the energy is assumed to be used, and what CO2e, water and money are made from."""
-    site = comparison.site
-    if site is None:
-        return []
-    if site.grid is None:
-        return [f"CO2e: not estimated for {site.region.name}: {site.lacking}."]
-    grid, facility = site.grid, site.facility
-    low, central, high = map(significant, grid.grams_per_kwh)
-    pue_low, pue, pue_high = (f"{value:.2f}" for value in facility.pue)
-    where = site.region.place if site.region.place == site.region.name else f"{site.region.name} ({site.region.place})"
-    found = [
-        f"CO2e: joules × PUE {pue} ({pue_low}–{pue_high}; {facility.place}) × {central} g/kWh ({low}–{high}), the average of "
-        f"{where}, {'year not stated' if grid.year is None else grid.year} ({grid.source}). Making the electricity only, by "
-        "location and not by contract; making the hardware is not in it. The ranges of PUE and grid are common to all rows."
-    ]
-    models = {model for figures in comparison.figures for model in figures.elsewhere}
-    for model in sorted(models):
-        known = comparison.prices.get(model)
-        found.append(
-            f"{model}: not priced; name it in prices.csv, or: {INSTALL}."
-            if known is None
-            else f"{model}: {known.dollars_per_million_in:g} dollars per million tokens in, "
-            f"{known.dollars_per_million_cached:g} cached, {known.dollars_per_million_out:g} out ({known.source})."
-        )
-    return found
-
-
-def _payback(comparison: Comparison) -> list[str]:
-    """After how many answers the chosen configuration has saved what the run took, against the one of the best score."""
-    best = winners(comparison).get(comparison.goal.metric)
-    choice = choose(comparison).chosen
-    spent, one_off = comparison.spent.answering, comparison.spent.one_off_joules
-    if best is None or best.joules is None or choice is None or choice.id == best.configuration.id or spent is None:
-        return []
-    chosen = comparison.of(choice.id)
-    if chosen.joules is None:
-        return []
-    whole = spent if one_off is None else plus(spent, one_off)
-    found = payback(whole, best.joules, chosen.joules)
-    times = ratio(chosen.joules, best.joules)
-    said = f"{chosen.configuration.label} takes {significant(times.central)} times the joules"
-    said += "" if significant(times.low) == significant(times.high) else f" ({range_text(times)})"
-    said += f" of {best.configuration.label}, the best score. This run took {energy_text(whole)} J"
-    if found is None:
-        return [f"{said}, which are never paid back: nothing is saved."]
-    count = f"{found.central:,.0f}"
-    if not np.isfinite(found.high):
-        count += f" (from {found.low:,.0f} on)"
-    elif round(found.low) != round(found.high):
-        count += f" ({found.low:,.0f}–{found.high:,.0f})"
-    return [f"{said}, saved again after {count} answers."]
-
-
-def _disagreement(comparison: Comparison) -> list[str]:
-    """One sentence where metrics of answers do not agree on the best configuration."""
-    best = winners(comparison)
-    if len({figures.configuration.id for figures in best.values()}) < 2:
-        return []
-    said = "; ".join(
-        f"{metric}: {figures.configuration.label} [{figures.configuration.id}]" for metric, figures in best.items()
-    )
-    return [f"Metrics disagree on the best setup. {said}. The choice follows {comparison.goal.metric}."]
-
-
-def _lost(comparison: Comparison) -> list[str]:
-    """Where the best-scoring configuration loses its wrong answers, and what could recover most of them."""
-    best = winners(comparison).get(comparison.goal.metric)
-    if best is None or not best.losses:
-        return []
-    counts: dict[Loss, int] = {place: best.losses[place] for place in EXPLAINED if place in best.losses}
-    return [f"Where answers are lost by {best.configuration.label}: {sentence(counts, best.answers)}"]
 
 
 def _html(comparison: Comparison) -> str:

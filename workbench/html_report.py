@@ -7,7 +7,8 @@ from html import escape
 
 from workbench.charts import pareto, svg
 from workbench.comparison import Comparison
-from workbench.exports import header, notes, rows
+from workbench.explanations import notes
+from workbench.exports import header, rows
 from workbench.recommendation import Recommendation, choose, sentences
 
 _STYLE = """

@@ -18,19 +18,8 @@ from workbench import registry
 from workbench.comparison import Comparison, Figures
 from workbench.doctor import Finding
 from workbench.experiment import Progress
-from workbench.exports import (
-    INDEX_COLUMNS,
-    NOT_MEASURED,
-    dollars_text,
-    energy_text,
-    failures_text,
-    grams_text,
-    index_texts,
-    notes,
-    number,
-    significant,
-    sorted_figures,
-)
+from workbench.explanations import notes
+from workbench.exports import sorted_figures
 from workbench.footprint import SHOWN_ANSWERS
 from workbench.impacts import RegionRanking, has_prices
 from workbench.ledger import price, standalone
@@ -40,6 +29,17 @@ from workbench.records import Answer, Coefficients, StageCost, as_json
 from workbench.region_report import REGION_COLUMNS, region_notes, region_rows
 from workbench.reports import RunOverview
 from workbench.setup import Reply
+from workbench.texts import (
+    INDEX_COLUMNS,
+    NOT_MEASURED,
+    dollars_text,
+    energy_text,
+    failures_text,
+    grams_text,
+    index_texts,
+    number,
+    significant,
+)
 from workbench.weights import Presence
 
 _WIDE = 190  # columns for files and pipes, where nothing wraps

@@ -8,21 +8,13 @@ from typing import Any, Literal
 from workbench.coefficients import restore
 from workbench.comparison import Comparison, Figures
 from workbench.errors import InputError
-from workbench.exports import (
-    NOT_MEASURED,
-    axis_text,
-    failures_text,
-    interval_text,
-    losses_text,
-    significant,
-    sorted_figures,
-    varying_axes,
-)
+from workbench.exports import sorted_figures, varying_axes
 from workbench.ledger import price, spent, standalone, standalone_cost
 from workbench.recommendation import Recommendation
 from workbench.records import CORRECT_FROM, Answer, Coefficients, Energy, Question, Reading
 from workbench.reports import answers
 from workbench.store import Store
+from workbench.texts import NOT_MEASURED, axis_text, failures_text, interval_text, losses_text, significant
 
 Row = dict[str, Any]
 Show = Literal["all", "wrong", "failures"]

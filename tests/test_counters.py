@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -15,6 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import workbench
+from tests.conftest import experiment
 from workbench import registry
 from workbench.coefficients import coefficients
 from workbench.ledger import Recorder, add, price, stage
@@ -685,3 +689,62 @@ def test_auto_reads_counters_and_a_server_together(files, server):
     mark = meter.start()
     time.sleep(0.02)
     assert meter.stop(mark).cpu_seconds is None
+
+
+@contextmanager
+def powered(counter: Path, watts: float) -> Iterator[Callable[[], float]]:
+    """A machine that draws so many watts while the block runs; gives the joules drawn so far."""
+    ended = threading.Event()
+    started = time.perf_counter()
+
+    def joules() -> float:
+        return (time.perf_counter() - started) * watts
+
+    def draw() -> None:
+        while not ended.wait(0.002):
+            turn(counter, int(joules() * 1e6) % RANGE)
+
+    thread = threading.Thread(target=draw, daemon=True)
+    thread.start()
+    try:
+        yield joules
+    finally:
+        ended.set()
+        thread.join()
+
+
+def test_a_run_is_priced_by_the_counters_it_was_given(files):
+    counter = files.zone("intel-rapl:0", "package-0")
+    meter = {"name": "rapl", "root": str(files.root), "idle_seconds": 0}
+    space = {"model": [{"name": "scripted", "seconds": 0.02}], "retriever": ["bm25"], "passages": [1]}
+    with powered(counter, 50) as drawn:
+        workbench.run(experiment(meter=meter, space=space))
+        most = drawn()
+    comparison = workbench.compare()
+    [figures] = comparison.figures
+    assert figures.joules is not None
+    assert figures.joules.source == "counter"
+    assert 0 < figures.joules.central * figures.answers < most
+    assert figures.joules.high == pytest.approx(1.1 * figures.joules.central)
+    assert comparison.environment["meter"] == "rapl"
+    notes = workbench.notes(comparison)
+    assert any(note.startswith("Joules: read from the machine's energy counters") for note in notes)
+    assert not any("estimated from this process's CPU time" in note for note in notes)
+
+
+def test_a_run_whose_counters_cannot_be_read_goes_on_and_says_so(files):
+    files.zone("intel-rapl:0", "package-0").unlink()
+    (files.root / "intel-rapl:0" / "energy_uj").mkdir()
+    workbench.run(experiment(meter={"name": "rapl", "root": str(files.root), "idle_seconds": 0}))
+    comparison = workbench.compare()
+    sources = {figures.joules.source for figures in comparison.figures if figures.joules is not None}
+    assert sources == {"cpu_time"}
+    assert any(note.startswith("The meter could not read package-0") for note in workbench.notes(comparison))
+
+
+def test_a_run_without_counters_uses_the_clock_by_itself():
+    workbench.run(experiment())
+    assert workbench.compare().environment["meter"] in (
+        "cpu_time",
+        "auto",
+    )  # auto where this machine has counters or a GPU

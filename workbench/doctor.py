@@ -141,7 +141,12 @@ def _energy(here: Processor) -> list[Finding]:
             detail=f"estimated: CPU time × {central} W per busy vCPU ({low}–{high} W; {prices.processor}; {prices.source})",
             advice=advice,
         ),
-        Finding(what="best meter here", state="ok", detail=f"{best}: {reason}", advice="runs use cpu_time"),
+        Finding(
+            what="best meter here",
+            state="ok",
+            detail=f"{best}: {reason}",
+            advice="runs use it, unless their experiment names another meter",
+        ),
         *(
             Finding(
                 what=f"meter {way.name} ({_METERS[way.name]})",

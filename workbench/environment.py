@@ -14,6 +14,7 @@ import psutil
 
 import workbench
 from workbench.coefficients import coefficients, processor, restore, with_hosted
+from workbench.contracts import Meter
 from workbench.hosted import of_choices
 from workbench.records import Corpus, EvalSet, digest
 
@@ -43,7 +44,7 @@ _MUST_NOT_CHANGE = {
 def environment(
     corpus: Corpus,
     evalset: EvalSet,
-    meter: str,
+    meter: Meter,
     judges: Mapping[str, str],
     experiment: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
@@ -63,7 +64,8 @@ def environment(
         "memory_bytes": psutil.virtual_memory().total,
         "packages": {name: found for name in _PACKAGES if (found := _version(name))},
         "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY", ""),
-        "meter": meter,
+        "meter": meter.name,
+        "meter_problems": dict(getattr(meter, "problems", {})),
         "coefficients": asdict(with_hosted(coefficients(here), *of_choices(experiment))),
         "corpus": {"name": corpus.name, "digest": corpus.digest, "documents": len(corpus.documents)},
         **({"judges": asked} if judges else {}),

@@ -106,10 +106,10 @@ def run(
     metrics = {plugin_label(choice): registry.build("metrics", choice) for choice in experiment.metrics}
     strategy: Strategy = registry.build("strategies", experiment.strategy)
     executor: Executor = registry.build("executors", "local")
-    meter: Meter = registry.build("meters", "cpu_time")
+    meter: Meter = registry.build("meters", experiment.meter)
     store = store if isinstance(store, Store) else Store(store)  # not before the input is known to be good
     judges = {name: metric.prompt for name, metric in metrics.items() if hasattr(metric, "prompt")}
-    here = environment(corpus, evalset, meter.name, judges, experiment.model_dump(mode="json"))
+    here = environment(corpus, evalset, meter, judges, experiment.model_dump(mode="json"))
     record = _open(store, name or experiment.name, experiment, here, fresh)
     with store.lease(record):
         if retry_failed:

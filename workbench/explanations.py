@@ -26,10 +26,21 @@ def notes(comparison: Comparison) -> list[str]:
     found = [
         f"Scores: mean over {len(comparison.matrix.questions)} questions with {goal.confidence:.0%} bootstrap intervals; "
         f"an answer counts as correct from {goal.metric} 0.5 on.",
-        f"Joules: estimated from this process's CPU time × {central} W per busy vCPU ({low}–{high} W; {coefficients['processor']}; "
-        f"source: {coefficients['source']}). Includes {coefficients['includes']}. "
-        "The range is common to all rows: comparisons are tighter than it.",
     ]
+    known = {figures.joules.source for figures in comparison.figures if figures.joules is not None}
+    if "counter" in known:
+        found.append(
+            "Joules: read from the machine's energy counters (± 10 % of what they meter; without power supply, fans and disks), "
+            "this process's share of them by CPU time."
+        )
+    if known != {"counter"}:
+        found.append(
+            f"Joules: estimated from this process's CPU time × {central} W per busy vCPU ({low}–{high} W; "
+            f"{coefficients['processor']}; source: {coefficients['source']}). Includes {coefficients['includes']}. "
+            "The range is common to all rows: comparisons are tighter than it."
+        )
+    problems = comparison.environment.get("meter_problems") or {}
+    found += [f"The meter could not read {what}: {why}." for what, why in problems.items()]
     found += _hosted(comparison) + _located(comparison)
     if any(figures.seconds is not None and figures.seconds.disturbed for figures in comparison.figures):
         found.append("*: other processes kept more than 10 % of the machine busy meanwhile; latency is disturbed.")

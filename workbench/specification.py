@@ -192,6 +192,7 @@ class Experiment(_Strict):
     metrics: Choices = ["token_f1", "exact_match", "contains", "recall@5", "ndcg@10"]
     goal: Goal = Goal()
     strategy: Choice = "grid"
+    meter: Choice = "auto"
     budget: Budget = Budget()
     repeats: Annotated[int, Field(ge=1, le=100, strict=True)] = 1
     region: Region = WORLD
@@ -353,6 +354,7 @@ def _unknown_plugins(content: dict[Any, Any]) -> list[str]:
         if not found and isinstance(goal["metric"], str) and (counted := registry.unit(goal["metric"])):
             found = [f"goal.metric is {goal['metric']!r}, which counts {counted}; expected a metric from 0 to 1"]
         problems += found
+    problems += _problem_of("meter", "meters", content.get("meter", "auto"))
     return problems + _problem_of("strategy", "strategies", content.get("strategy", "grid"))
 
 

@@ -11,6 +11,7 @@ from workbench.coefficients import Processor, processor
 from workbench.errors import WorkbenchError
 from workbench.meters import rapl
 from workbench.meters._windows import Source, Windows
+from workbench.meters.cpu_time import CpuTime
 from workbench.meters.server_process import running
 from workbench.meters.server_process import source as server_source
 
@@ -109,7 +110,7 @@ def choose(found: list[Tier]) -> tuple[str, str]:
 
 def build(
     *, root: str = "", idle_seconds: float = 2.0, server_pid: int = 0, server_port: int = 0, server_process: str = ""
-) -> Windows:
+) -> Windows | CpuTime:
     """The best that works here: energy counters of processor and GPUs, else CPU time; and a model server's clock if named.
 
     ``root`` is the powercap folder where it is not in the usual places; the idle power is measured for ``idle_seconds``.
@@ -125,6 +126,8 @@ def build(
     except WorkbenchError as error:
         devices, lacking = [], {"gpu": str(error)}
     sources += devices
+    if not (sources or found or server_pid or server_port or server_process):
+        return CpuTime()  # there is nothing else to ask here
     if server_pid or server_port or server_process:
         sources.append(server_source(pid=server_pid, port=server_port, process=server_process))
     return Windows("auto", sources, idle_seconds=idle_seconds, problems={**problems, **lacking})

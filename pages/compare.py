@@ -42,6 +42,16 @@ _COLUMNS = {
     "failures": "Failures",
     "lost": st.column_config.TextColumn("Lost", help="Where in the pipeline wrong answers were lost."),
     "answers": "Answers",
+    "repeat_deviation": st.column_config.NumberColumn(
+        "sd of repeats", format="%.3f", help="How much the deciding score varies between repeats of a question."
+    ),
+    "index_megabytes": st.column_config.NumberColumn("Index (MB)", format="%.2f"),
+    "index_joules": st.column_config.NumberColumn(
+        "J to index", format="%.3g", help="Cutting, embedding and indexing from nothing, whether shared or cached."
+    ),
+    "index_recall": st.column_config.NumberColumn(
+        "Index recall", format="%.3f", help="Share of the exact ten nearest passages that an approximate index finds."
+    ),
     "state": "State",
     "configuration": "Configuration",
 }

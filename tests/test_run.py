@@ -387,6 +387,9 @@ def test_repeats_show_how_much_sampling_moves_the_score() -> None:
     found = {each.configuration["temperature"]: each for each in workbench.compare().figures}
     assert found[0].repeat_deviation is None
     assert (found[1].repeat_deviation or 0) > 0
+    said = [note for note in workbench.notes(workbench.compare()) if "between repeats of a question" in note]
+    assert len(said) == 1
+    assert found[1].configuration.label in said[0]
     assert found[1].answers == 4 * found[0].answers
 
 

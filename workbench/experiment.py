@@ -150,7 +150,6 @@ def run(
 @contextmanager
 def _settled() -> Iterator[None]:
     """Spare the garbage collector what lives as long as the run: documents and libraries, a tenth of the loop's time."""
-    gc.collect()
     gc.freeze()
     try:
         yield

@@ -49,7 +49,7 @@ def notes(comparison: Comparison) -> list[str]:
         found.append(
             f"{count} answers found more or less of their prompt cached than their own static prefix; their prefill is rebuilt as if alone."
         )
-    found += _disagreement(comparison) + _lost(comparison)
+    found += _repeats(comparison) + _disagreement(comparison) + _lost(comparison)
     judges = comparison.environment.get("judges", {}).get("prompts", {})
     found += [
         f"{name}, whose tokens and energy are overhead, was asked: {' '.join(text.split())}"
@@ -137,6 +137,17 @@ def _payback(comparison: Comparison) -> list[str]:
     elif round(found.low) != round(found.high):
         count += f" ({found.low:,.0f}–{found.high:,.0f})"
     return [f"{said}, saved again after {count} answers."]
+
+
+def _repeats(comparison: Comparison) -> list[str]:
+    """How much sampling moves the deciding score of one question, where questions were asked more than once."""
+    varied = [
+        f"{figures.configuration.label} {figures.repeat_deviation:.3f}"
+        for figures in comparison.figures
+        if figures.repeat_deviation is not None
+    ]
+    said = f"Standard deviation of {comparison.goal.metric} between repeats of a question: {'; '.join(varied)}."
+    return [said] if varied else []
 
 
 def _disagreement(comparison: Comparison) -> list[str]:

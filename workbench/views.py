@@ -33,7 +33,7 @@ def comparison_rows(comparison: Comparison, recommendation: Recommendation) -> l
     goal = comparison.goal
     found = []
     for figures in sorted_figures(comparison):
-        latency, joules = figures.seconds, figures.joules
+        latency, joules, index = figures.seconds, figures.joules, figures.index
         per_correct = figures.joules_per_correct
         if per_correct is None and joules is not None and not figures.correct:
             per_correct = float("inf")
@@ -55,6 +55,10 @@ def comparison_rows(comparison: Comparison, recommendation: Recommendation) -> l
                 "failures": failures_text(figures.failures),
                 "lost": losses_text(figures.losses),
                 "answers": figures.answers,
+                "repeat_deviation": figures.repeat_deviation,
+                "index_megabytes": None if index is None or index.bytes is None else index.bytes / 1e6,
+                "index_joules": None if figures.index_joules is None else figures.index_joules.central,
+                "index_recall": None if index is None else index.recall,
                 "state": f"{figures.state}: {figures.reason}" if figures.reason else figures.state,
                 **{f"score:{name}": _score(figures, name) for name in figures.scores if name != goal.metric},
                 **{f"axis:{axis}": axis_text(figures, axis) for axis in varying_axes(comparison)},

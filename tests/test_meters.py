@@ -89,7 +89,7 @@ def test_every_meter_reads_a_window_or_says_that_it_cannot(name):
     mark = meter.start()
     burn(0.02)
     reading = meter.stop(mark)
-    assert meter.name == name
+    assert meter.name == name or (name == "auto" and isinstance(meter, CpuTime))  # where there is nothing better
     assert reading is None or reading.seconds >= 0.02
 
 

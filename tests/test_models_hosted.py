@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -190,3 +191,21 @@ def test_keys_that_begin_alike_are_blanked_whole(monkeypatch):
         without_secrets("abcdefghijklmnop abcdefgh short /usr/local/bin")
         == "<B_API_KEY> <A_TOKEN> short /usr/local/bin"
     )
+
+
+def test_what_a_hosted_judge_takes_is_told_in_tokens_and_money(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    space = {"model": ["none"], "retriever": ["bm25"]}
+    with FakeProvider() as provider:
+        judge = {"name": "judge", "model": hosted(provider)}
+        workbench.run(experiment(metrics=["token_f1", judge], space=space))
+    [told] = [note for note in workbench.notes(workbench.compare()) if note.startswith("Overhead of judge")]
+    assert "tokens in" in told
+    assert told.endswith("not priced; in no answer's cost.")
+    columns = "model,dollars_per_million_in,dollars_per_million_cached,dollars_per_million_out"
+    Path("prices.csv").write_text(f"{columns}\nopenai:fake,1000,1000,1000\n")
+    [told] = [note for note in workbench.notes(workbench.compare()) if note.startswith("Overhead of judge")]
+    reading = workbench.compare().spent.one_offs["judge"]
+    assert f"{reading.tokens_in:,} tokens in" in told
+    dollars = ((reading.tokens_in or 0) + (reading.tokens_out or 0)) / 1000
+    assert float(told.rpartition(" dollars")[0].rpartition(" ")[2]) == pytest.approx(dollars, rel=0.01)

@@ -8,7 +8,7 @@ from workbench.coefficients import restore
 from workbench.comparison import Comparison, winners
 from workbench.footprint import payback, plus, ratio
 from workbench.losses import EXPLAINED, Loss, sentence
-from workbench.prices import INSTALL
+from workbench.prices import INSTALL, dollars
 from workbench.recommendation import choose
 from workbench.texts import (
     energy_text,
@@ -63,7 +63,7 @@ def notes(comparison: Comparison) -> list[str]:
             f"{significant(spent.one_off_per_answer.central)} J per answer over the {spent.answers} answers of this run; "
             "not part of the joules per answer above."
         )
-    return found + _payback(comparison)
+    return found + _bought(comparison) + _payback(comparison)
 
 
 def _hosted(comparison: Comparison) -> list[str]:
@@ -101,9 +101,7 @@ def _located(comparison: Comparison) -> list[str]:
         f"{where}, {'year not stated' if grid.year is None else grid.year} ({grid.source}). Making the electricity only, by "
         "location and not by contract; making the hardware is not in it. The ranges of PUE and grid are common to all rows."
     ]
-    models = {model for figures in comparison.figures for model in figures.elsewhere}
-    for model in sorted(models):
-        known = comparison.prices.get(model)
+    for model, known in sorted(comparison.prices.items()):
         found.append(
             f"{model}: not priced; name it in prices.csv, or: {INSTALL}."
             if known is None
@@ -137,6 +135,20 @@ def _payback(comparison: Comparison) -> list[str]:
     elif round(found.low) != round(found.high):
         count += f" ({found.low:,.0f}–{found.high:,.0f})"
     return [f"{said}, saved again after {count} answers."]
+
+
+def _bought(comparison: Comparison) -> list[str]:
+    """What judges and other one-off work asked of models: tokens, and dollars where they were bought; overhead, all of it."""
+    found = []
+    for work, reading in comparison.spent.one_offs.items():
+        if reading.elsewhere or reading.tokens_in:
+            paid = dollars(reading.elsewhere, comparison.prices)
+            price = (
+                f", {significant(paid)} dollars" if paid is not None else ", not priced" if reading.elsewhere else ""
+            )
+            tokens = f"{reading.tokens_in or 0:,} tokens in, {reading.tokens_out or 0:,} out"
+            found.append(f"Overhead of {work}: {tokens}{price}; in no answer's cost.")
+    return found
 
 
 def _repeats(comparison: Comparison) -> list[str]:

@@ -219,9 +219,9 @@ def plugin_name(choice: PluginChoice) -> str:
 
 
 def plugin_label(choice: Any) -> str:
-    """A choice or value as one short text: ``hybrid(weight=0.5)``."""
-    if isinstance(choice, dict):
-        parameters = ", ".join(f"{key}={value}" for key, value in choice.items() if key != "name")
+    """A choice or value as one short text: ``hybrid(weight=0.5)``, ``judge(model=openai:gpt-4.1-nano)``."""
+    if isinstance(choice, dict) and "name" in choice:
+        parameters = ", ".join(f"{key}={plugin_label(value)}" for key, value in choice.items() if key != "name")
         return f"{choice['name']}({parameters})" if parameters else str(choice["name"])
     return str(choice)
 

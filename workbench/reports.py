@@ -87,6 +87,7 @@ def compare(run: str = "latest", *, store: Store | None = None) -> Comparison:
         metrics=[plugin_label(choice) for choice in record.experiment["metrics"]],
     )
     models = {model for figures in found.figures for model in figures.elsewhere}
+    models |= {model for reading in found.spent.one_offs.values() for model in reading.elsewhere}  # judges, embeddings
     day = datetime.fromtimestamp(record.created, UTC)
     return replace(
         found,

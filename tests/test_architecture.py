@@ -30,7 +30,7 @@ LAYERS = (
     "contracts ledger stats registry coefficients hosted geography grid_data grids prices words normalise losses "
     "cutoff tokens weights templates packing pareto examples",
     " ".join(kind for kind in registry.KINDS if kind != "executors"),
-    "readers library python_topics space specification schema index store environment",
+    "readers library python_topics space specification schema index store environment answered",
     "pipeline",
     "executors",
     "experiment",

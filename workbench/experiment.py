@@ -13,10 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from workbench import registry
+from workbench.answered import Answered
 from workbench.coefficients import restore
 from workbench.contracts import Executor, Meter, Metric, Strategy
 from workbench.environment import changes, environment, with_new_models
@@ -52,8 +50,6 @@ _RANKING_KEPT = 10
 _REQUEST_SECONDS = 0.5  # how often the store is asked whether somebody wants the run to stop
 
 HARNESS = "harness"  # the one-off work that is the run loop's own
-
-_Key = tuple[str, str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,13 +239,13 @@ class _Session:
         self._flushed = time.monotonic()
         self._asked = 0.0
         self._metered = 0.0
-        self._matrix = _Matrix(experiment, configurations, questions)
+        self._answered = Answered(experiment, configurations, questions)
         before = [work.reading for work in one_offs]
         for scored in store.answers(record.id, texts=False):
-            self._matrix.add(scored, self._cost(scored.answer))
+            self._answered.add(scored, self._cost(scored.answer))
             before.append(spent(scored.answer.ledger))
         self._spent = before
-        self._calls = self._done = self._matrix.held
+        self._calls = self._done = self._answered.held
         self._failures = Counter({"failed": sum(1 for kind in store.answered(record.id).values() if kind)})
         self._in_a_row: dict[str, tuple[str, int]] = {}
         self._refused: dict[str, str] = {}
@@ -261,7 +257,7 @@ class _Session:
     @property
     def total(self) -> int:
         """Answers there will be when every configuration has answered everything."""
-        return self._matrix.total
+        return self._answered.total
 
     @property
     def done(self) -> int:
@@ -274,11 +270,11 @@ class _Session:
         """Round after round until nothing is left to ask; returns why it stopped early, or an empty string."""
         self.report("starting")
         while True:
-            answered = self._matrix.answered()
+            answered = self._answered.answered()
             for row, configuration in enumerate(self._configurations):
                 answered[row] |= configuration.id in self._closed
             cells = strategy.propose(
-                self._configurations, answered, self._matrix.scores(), self._matrix.costs(), self._experiment.seed
+                self._configurations, answered, self._answered.scores(), self._answered.costs(), self._experiment.seed
             )
             if not cells:
                 break
@@ -330,19 +326,19 @@ class _Session:
         return [
             Task(configuration=configuration, question=self._questions[column], repeat=repeat)
             for column in columns
-            for repeat in range(self._matrix.repeats(configuration))
-            if not self._matrix.holds(configuration.id, self._questions[column].id, repeat)
+            for repeat in range(self._answered.repeats(configuration))
+            if not self._answered.holds(configuration.id, self._questions[column].id, repeat)
         ]
 
     def _take(self, configuration: Configuration, answer: Answer) -> None:
-        question = self._matrix.question(answer.question)
+        question = self._answered.question(answer.question)
         with Recorder(self._meter, base=None) as recorder:
             scores = score(question, answer, self._metrics)
         scored = ScoredAnswer(answer=answer, scores=scores, loss=self._loss(question, answer, scores))
         for stage, reading in recorder.stages().items():
             self._judged.setdefault(stage, []).append(reading)  # what metrics ask of models; never an answer's cost
         self._buffer.append(scored)
-        self._matrix.add(scored, self._cost(answer))
+        self._answered.add(scored, self._cost(answer))
         reading = spent(answer.ledger)
         self._spent.append(reading)
         self._metered += reading.cpu_seconds or 0.0
@@ -464,67 +460,6 @@ class _Session:
                 doing=doing,
             )
         )
-
-
-class _Matrix:
-    """What is answered, as configurations × questions, each cell over its repeats."""
-
-    def __init__(
-        self, experiment: Experiment, configurations: Sequence[Configuration], questions: Sequence[Question]
-    ) -> None:
-        self._metric = experiment.goal.metric
-        self._repeats = experiment.repeats
-        self._configurations = configurations
-        self._row = {configuration.id: row for row, configuration in enumerate(configurations)}
-        self._column = {question.id: column for column, question in enumerate(questions)}
-        self._questions = {question.id: question for question in questions}
-        self._keys: set[_Key] = set()
-        shape = (len(configurations), len(questions))
-        self._count = np.zeros(shape)
-        self._score_sum = np.zeros(shape)
-        self._cost_sum = np.zeros(shape)
-        self._wanted = np.array([[self.repeats(configuration)] for configuration in configurations])
-        self.total = int(sum(self.repeats(configuration) for configuration in configurations) * len(questions))
-        self.held = 0
-
-    def repeats(self, configuration: Configuration) -> int:
-        """Repeats add nothing where decoding is deterministic."""
-        return self._repeats if configuration["temperature"] > 0 else 1
-
-    def add(self, scored: ScoredAnswer, cost: float) -> None:
-        """Count an answer; those of configurations or questions no longer asked for are left aside."""
-        answer = scored.answer
-        row, column = self._row.get(answer.configuration), self._column.get(answer.question)
-        if row is None or column is None:
-            return
-        self._keys.add((answer.configuration, answer.question, answer.repeat))
-        self.held += 1
-        value = next((each.value for each in scored.scores if each.metric == self._metric), None)
-        self._count[row, column] += 1
-        self._score_sum[row, column] += np.nan if value is None else value
-        self._cost_sum[row, column] += cost
-
-    def holds(self, configuration: str, question: str, repeat: int) -> bool:
-        """Whether an answer is there."""
-        return (configuration, question, repeat) in self._keys
-
-    def question(self, identifier: str) -> Question:
-        """The question of an identifier."""
-        return self._questions[identifier]
-
-    def answered(self) -> NDArray[np.bool_]:
-        """Cells with all their repeats answered."""
-        return self._count >= self._wanted
-
-    def scores(self) -> NDArray[np.float64]:
-        """Mean score of the deciding metric; NaN where nothing is stored or it does not apply."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return self._score_sum / self._count
-
-    def costs(self) -> NDArray[np.float64]:
-        """Mean standalone cost; NaN where nothing is stored or it was not measured."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return self._cost_sum / self._count
 
 
 def score(question: Question, answer: Answer, metrics: Mapping[str, Metric]) -> tuple[Score, ...]:

@@ -1,0 +1,72 @@
+"""What a run has answered, as configurations × questions: what strategies decide on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.records import Configuration, Question, ScoredAnswer
+from workbench.specification import Experiment
+
+
+class Answered:
+    """What is answered, as configurations × questions, each cell over its repeats."""
+
+    def __init__(
+        self, experiment: Experiment, configurations: Sequence[Configuration], questions: Sequence[Question]
+    ) -> None:
+        self._metric = experiment.goal.metric
+        self._repeats = experiment.repeats
+        self._configurations = configurations
+        self._row = {configuration.id: row for row, configuration in enumerate(configurations)}
+        self._column = {question.id: column for column, question in enumerate(questions)}
+        self._questions = {question.id: question for question in questions}
+        self._keys: set[tuple[str, str, int]] = set()
+        shape = (len(configurations), len(questions))
+        self._count = np.zeros(shape)
+        self._score_sum = np.zeros(shape)
+        self._cost_sum = np.zeros(shape)
+        self._wanted = np.array([[self.repeats(configuration)] for configuration in configurations])
+        self.total = int(sum(self.repeats(configuration) for configuration in configurations) * len(questions))
+        self.held = 0
+
+    def repeats(self, configuration: Configuration) -> int:
+        """Repeats add nothing where decoding is deterministic."""
+        return self._repeats if configuration["temperature"] > 0 else 1
+
+    def add(self, scored: ScoredAnswer, cost: float) -> None:
+        """Count an answer; those of configurations or questions no longer asked for are left aside."""
+        answer = scored.answer
+        row, column = self._row.get(answer.configuration), self._column.get(answer.question)
+        if row is None or column is None:
+            return
+        self._keys.add((answer.configuration, answer.question, answer.repeat))
+        self.held += 1
+        value = next((each.value for each in scored.scores if each.metric == self._metric), None)
+        self._count[row, column] += 1
+        self._score_sum[row, column] += np.nan if value is None else value
+        self._cost_sum[row, column] += cost
+
+    def holds(self, configuration: str, question: str, repeat: int) -> bool:
+        """Whether an answer is there."""
+        return (configuration, question, repeat) in self._keys
+
+    def question(self, identifier: str) -> Question:
+        """The question of an identifier."""
+        return self._questions[identifier]
+
+    def answered(self) -> NDArray[np.bool_]:
+        """Cells with all their repeats answered."""
+        return self._count >= self._wanted
+
+    def scores(self) -> NDArray[np.float64]:
+        """Mean score of the deciding metric; NaN where nothing is stored or it does not apply."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return self._score_sum / self._count
+
+    def costs(self) -> NDArray[np.float64]:
+        """Mean standalone cost; NaN where nothing is stored or it was not measured."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return self._cost_sum / self._count

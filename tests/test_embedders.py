@@ -208,7 +208,8 @@ def test_hosted_work_is_booked_as_tokens_read_elsewhere(provider):
     with Recorder(CpuTime()) as recorder:
         embedder.embed(["a rose"])
     reading = recorder.stages()["embed"]
-    assert reading.seconds >= reading.cpu_seconds > 0
+    assert reading.seconds > 0
+    assert reading.cpu_seconds > 0  # of every thread here, the fake provider's too, so that it may exceed the seconds
     assert (reading.elsewhere, reading.tokens_in) == ({embedder.name: (2, 0, 0)}, None)
 
 

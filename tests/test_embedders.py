@@ -219,7 +219,8 @@ def test_embedding_a_corpus_elsewhere_is_booked_to_that_work(provider):
     indexes.vectors(hosted(provider), "fake", ["a rose", "the tree"])
     [work] = done
     assert (work.work, work.reading.elsewhere) == ("embed", {"embedder openai:fake": (4, 0, 0)})
-    assert work.reading.seconds >= work.reading.cpu_seconds > 0
+    assert work.reading.seconds > 0
+    assert work.reading.cpu_seconds > 0
 
 
 @pytest.mark.parametrize(("status", "code"), [(401, "authentication"), (400, "bad_request")])

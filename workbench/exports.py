@@ -37,8 +37,6 @@ from workbench.texts import (
     number,
 )
 
-FORMATS = ("table", "csv", "json", "markdown", "html")
-
 _FORMULA = ("=", "+", "-", "@")
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.conftest import corpus_folder
+from tests.conftest import corpus_folder, needs_embedded
 from workbench.executors.local import Local
 from workbench.ledger import spent, standalone
 from workbench.library import load_corpus, load_evalset
@@ -75,8 +75,8 @@ class Once:
 
 
 @pytest.fixture(autouse=True)
-def own_plugins(own_folder: Path) -> None:
-    (own_folder / "own_plugins.py").write_text(PLUGINS)
+def counting_plugins(own_folder: Path) -> None:
+    (own_folder / "counting_plugins.py").write_text(PLUGINS)
     CALLS.clear()
     SEARCHES.clear()
 
@@ -120,7 +120,7 @@ def alone(
 
 def points(**values: Sequence[Any]) -> list[Configuration]:
     """Every combination of some axes' values, over the counting model and retriever."""
-    found: list[dict[str, Any]] = [{"model": "python:own_plugins:model", "retriever": "python:own_plugins:retriever"}]
+    found: list[dict[str, Any]] = [{"model": "python:counting_plugins:model", "retriever": "python:counting_plugins:retriever"}]
     for axis, choices in values.items():
         found = [{**axes, axis: choice} for axes in found for choice in choices]
     return [Configuration(axes) for axes in found]
@@ -244,7 +244,7 @@ def test_a_configuration_never_reuses_what_it_did_itself(data):
 
 def test_a_models_failure_is_reused_with_its_cost(data):
     corpus, questions = data
-    model = {"name": "python:own_plugins:model", "context_tokens": 30}
+    model = {"name": "python:counting_plugins:model", "context_tokens": 30}
     configurations = [Configuration({"model": model, "passages": passages}) for passages in (5, 6)]
     together = sweep(corpus, configurations, questions)
     assert CALLS.total() == len(questions)
@@ -260,7 +260,7 @@ def test_a_models_failure_is_reused_with_its_cost(data):
 
 def test_a_failure_of_the_surroundings_is_never_reused(data):
     corpus, questions = data
-    model = {"name": "python:own_plugins:model", "fail": "rate_limit", "fail_attempts": 4}
+    model = {"name": "python:counting_plugins:model", "fail": "rate_limit", "fail_attempts": 4}
     configurations = [Configuration({"model": model, "passages": passages}) for passages in (5, 6)]
     together = sweep(corpus, configurations, questions[:1])
     first, second = (together[configuration.id, questions[0].id] for configuration in configurations)
@@ -275,7 +275,7 @@ def test_what_asks_models_while_searching_is_reused_with_its_tokens(data):
     corpus, questions = data
     hyde = {"name": "hyde", "retriever": "bm25"}
     configurations = [
-        Configuration({"model": "python:own_plugins:model", "retriever": hyde, "prompt": prompt})
+        Configuration({"model": "python:counting_plugins:model", "retriever": hyde, "prompt": prompt})
         for prompt in ("terse", "fewshot")
     ]
     together = sweep(corpus, configurations, questions)
@@ -331,3 +331,36 @@ def test_merging_keeps_sums_and_names_every_stage_once(costs):
         for each in (lambda cost: cost.reading, lambda cost: cost.standalone or cost.reading):
             before = sum(getattr(each(cost), field) or 0 for cost in costs)
             assert sum(getattr(each(cost), field) or 0 for cost in found) == before
+
+
+# ------------------------------------------------------------------------------------------------------ a real engine
+
+
+@needs_embedded
+def test_on_a_real_engine_tokens_alone_are_the_same_and_cpu_seconds_alike(data):
+    corpus, questions = data
+    model = {"name": "embedded:smollm2-135m", "context_tokens": 768}
+    configurations = [
+        Configuration({"model": model, "max_tokens": 6, "temperature": temperature}) for temperature in (0, 0.8)
+    ]
+    together: dict[tuple[str, str], Answer] = {}
+    with pipeline(corpus) as shared:
+        for configuration in configurations:
+            shared.prepare(configuration)
+        for question in questions[:2]:  # decodings of the same prompt question by question, as a run orders them
+            for configuration in configurations:
+                answer = shared.answer(Task(configuration=configuration, question=question))
+                together[configuration.id, question.id] = answer
+    lonely = alone(corpus, configurations, questions[:2])
+    assert {key: booked(answer) for key, answer in together.items()} == {
+        key: booked(answer) for key, answer in lonely.items()
+    }
+    first, second = configurations
+    for question in questions[:2]:
+        assert f"alone as for {first.id}, same prompt" in together[second.id, question.id].reused[-1]
+    for configuration in configurations:
+        together_seconds, alone_seconds = (
+            sum(standalone(answers[configuration.id, each.id].ledger).cpu_seconds or 0 for each in questions[:2])
+            for answers in (together, lonely)
+        )
+        assert together_seconds == pytest.approx(alone_seconds, rel=0.5)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +12,7 @@ from typing import Any, Literal
 from workbench import registry, templates
 from workbench.contracts import Compressor, Meter, Model, ModelOf, Reranker, Retriever
 from workbench.cutoff import DEEPEST
+from workbench.engines import Engines
 from workbench.errors import GenerationError, InfrastructureFailure, ModelFailure
 from workbench.examples import Examples
 from workbench.index import Indexes
@@ -21,7 +21,6 @@ from workbench.packing import best_sentence, distinct, pack
 from workbench.records import (
     ALL_PASSAGES,
     Answer,
-    Chunk,
     Completion,
     Configuration,
     Corpus,
@@ -37,7 +36,6 @@ from workbench.records import (
     Reading,
     Span,
     StageCost,
-    as_json,
     digest,
     plugin_name,
 )
@@ -47,14 +45,12 @@ from workbench.sharing import (
     Call,
     Generation,
     Memory,
-    Prefill,
     Search,
-    book_generation,
+    book_call,
     book_search,
     failed_call,
     merged,
     prompt_key,
-    read_by,
     without_frames,
 )
 from workbench.templates import Example, Template
@@ -126,33 +122,34 @@ class Pipeline:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._meter = meter
-        self._record = record
         self._seed = seed
-        self._timeout_seconds = timeout_seconds
         self._retries = retries
         self._sleep = sleep
         self._ranking_depth = ranking_depth
         self._examples = Examples([question for question in questions if question.split == "dev"], seed)
+        self._engines = Engines(meter, record, timeout_seconds)
         known = {question.question: question for question in questions}
         self._indexes = Indexes(corpus, cache, record, meter, model=self._model_of, question=known.get, report=report)
-        self._models: dict[str, Model] = {}
-        self._static_tokens: dict[tuple[str, str], int | None] = {}
-        self._warm: dict[str, str] = {}
         self._parts: dict[str, _Parts] = {}
         self._memory = Memory()
 
     def close(self) -> None:
         """Stop the engines."""
-        for model in self._models.values():
-            model.close()
-        self._models.clear()
+        self._engines.close()
         self._parts.clear()
 
     def prepare(self, configuration: Configuration) -> None:
         """Load what a configuration needs and warm its engine up: its static prompt prefix cached, nothing of it counted."""
         parts = self._parts.get(configuration.id) or self._gather(configuration)
         if parts.model is not None and parts.template is not None and parts.model.runs_here:
-            static_tokens = self._warm_up(configuration, parts, parts.model, parts.template)
+            fixed = configuration["examples"] if configuration["example_choice"] == "fixed" else 0
+            static_tokens = self._engines.warm_up(
+                parts.engine,
+                parts.template,
+                self._examples.fixed(fixed, ""),
+                configuration["concurrency"],
+                with_passages=parts.retriever is not None,
+            )
             # Where other calls share the model's cache, the prefix is lost between answers in any deployment, too.
             lost = _asks_more_than_once(configuration)
             parts = replace(parts, static_tokens=None if lost else static_tokens, prefix_lost=lost)
@@ -338,13 +335,24 @@ class Pipeline:
         generation: Generation | None,
     ) -> dict[str, Any]:
         """The answer's ledger, what it reused, whether a neighbour disturbed it; what was done anew is kept for others."""
-        found = Booked() if search is None else book_search(search, task.configuration.id)
+        own, model = task.configuration, parts.model
+        found = Booked() if search is None else book_search(search, own.id)
         window = stages.pop("generate", None)
         called = Booked()
-        if parts.model is not None and generation is not None:
-            called = self._book_call(task, parts, parts.model, search, generation, window)
-        elif parts.model is not None and window is not None:
-            called = Booked((failed_call(window, parts.model),))
+        if model is not None and generation is not None:
+            anew = generation.configuration == own.id
+            if anew:
+                generation = replace(generation, window=window)
+            # The calls that lose a prompt's prefix were not made where their work was reused.
+            kept = parts.prefix_lost and not (anew and (search is None or search.configuration == own.id))
+            static_tokens = 0 if kept else parts.static_tokens
+            # A sampler's seed is its configuration's own: nobody else makes the same call.
+            others = own["temperature"] == 0
+            called = book_call(
+                self._memory, task.question.question, own.id, generation, model, static_tokens, keep=others
+            )
+        elif model is not None and window is not None:
+            called = Booked((failed_call(window, model),))
         between = [
             StageCost(stage=name, reading=_tokenless(reading) if name == "select" else reading)
             for name, reading in stages.items()
@@ -357,34 +365,6 @@ class Pipeline:
             "undisturbed": max(loads, default=0.0) <= _BUSY_NEIGHBOUR,
             "seconds_to_first_token": called.seconds_to_first_token,
         }
-
-    def _book_call(
-        self,
-        task: Task,
-        parts: _Parts,
-        model: Model,
-        search: Search | None,
-        generation: Generation,
-        window: Reading | None,
-    ) -> Booked:
-        """A call of the model in the books; what was done anew is kept for other configurations."""
-        own, question = task.configuration.id, task.question.question
-        anew = generation.configuration == own
-        if anew:
-            generation = replace(generation, window=window)
-        known = self._memory.recall(Prefill, question, generation.call.reading)
-        first = known if known is not None and known.spared(generation.completion) else None
-        # The calls that lose a prompt's prefix were not made where their work was reused.
-        kept = parts.prefix_lost and not (anew and (search is None or search.configuration == own))
-        booked = book_generation(generation, own, model, 0 if kept else parts.static_tokens, first)
-        if anew:
-            # A sampler's seed is its configuration's own: nobody else makes the same call.
-            if task.configuration["temperature"] == 0:
-                self._memory.keep(question, generation.call, generation)
-            read = read_by(generation, booked.costs)
-            if read is not None and (known is None or read.tokens_cached < known.tokens_cached):
-                self._memory.keep(question, generation.call.reading, read)
-        return booked
 
     def _decoding(self, task: Task, model: Model) -> Decoding:
         configuration = task.configuration
@@ -411,69 +391,19 @@ class Pipeline:
         reranker = None if retriever is None else self._indexes.reranker(configuration)
         if plugin_name(configuration["model"]) == "none":
             return _Parts(retriever, reranker, None, None, None)
-        engine = self._engine(configuration["model"], configuration["concurrency"])
+        engine = self._engines.key(configuration["model"], configuration["concurrency"])
         compressor = None if retriever is None else self._indexes.compressor(configuration)
         template = templates.load(configuration["prompt"])
-        return _Parts(retriever, reranker, compressor, self._models[engine], template, engine)
+        return _Parts(retriever, reranker, compressor, self._engines.model(engine), template, engine)
 
     def _model_of(self, configuration: Configuration) -> ModelOf:
         """How a configuration's retriever or reranker gets a model: its own, or another by name."""
 
         def model(choice: PluginChoice | None = None) -> Model:
             chosen = configuration["model"] if choice is None else choice
-            return self._models[self._engine(chosen, configuration["concurrency"])]
+            return self._engines.model(self._engines.key(chosen, configuration["concurrency"]))
 
         return model
-
-    def _engine(self, choice: PluginChoice, concurrency: int) -> str:
-        known = {parameter.name for parameter in _parameters(choice)}
-        offered = {"slots": concurrency, "timeout_seconds": self._timeout_seconds}
-        given = {"name": choice} if isinstance(choice, str) else choice
-        full = {**{key: value for key, value in offered.items() if key in known}, **given}
-        key = as_json(full)
-        if key not in self._models:
-            mark = self._meter.start()
-            self._models[key] = registry.build("models", full)
-            reading = self._meter.stop(mark)
-            if reading is not None:
-                self._record(OneOff(work="load", what=plugin_name(choice), reading=reading))
-        return key
-
-    def _warm_up(self, configuration: Configuration, parts: _Parts, model: Model, template: Template) -> int | None:
-        """Fill every slot's cache with the prompt's static part, and learn from a second probe how many tokens that is."""
-        with_passages = parts.retriever is not None
-        fixed = configuration["examples"] if configuration["example_choice"] == "fixed" else 0
-        engine, prefix = parts.engine, f"{template.digest} {with_passages} {fixed}"
-        key = (engine, prefix)
-        if self._warm.get(engine) == prefix:
-            return self._static_tokens[key]
-        mark = self._meter.start()
-        greedy = Decoding(max_tokens=1, temperature=0 if "temperature" in model.accepts else None)
-        examples = self._examples.fixed(fixed, "")
-        concurrency: int = configuration["concurrency"]
-
-        def probe(text: str) -> Completion:
-            return model.generate(_probe(template, text, examples, with_passages=with_passages), greedy)
-
-        try:
-            with ThreadPoolExecutor(max_workers=concurrency) as pool:
-                list(pool.map(probe, map(str, range(concurrency))))
-            if key not in self._static_tokens:
-                self._static_tokens[key] = probe("~").tokens_cached
-        except GenerationError:
-            self._static_tokens.setdefault(key, None)  # the real questions will show what is wrong
-        self._warm[engine] = prefix
-        reading = self._meter.stop(mark)
-        if reading is not None:
-            self._record(OneOff(work="warm-up", what=template.name, reading=reading))
-        return self._static_tokens[key]
-
-
-def _probe(template: Template, text: str, examples: Sequence[Example], *, with_passages: bool) -> Prompt:
-    """A prompt that shares with real ones what they all begin with, and nothing more."""
-    chunk = Chunk(id="", document_id="", start=0, end=len(text), text=text)
-    passages = (Passage(chunk=chunk, score=0.0, rank=1),) if with_passages else ()
-    return template.render(text, passages, examples)
 
 
 def _asks_more_than_once(configuration: Configuration) -> bool:
@@ -514,11 +444,6 @@ def without_secrets(text: str) -> str:
 def _failure(error: GenerationError) -> Failure:
     kind: Literal["model", "infrastructure"] = "model" if isinstance(error, ModelFailure) else "infrastructure"
     return Failure(kind=kind, code=error.code, message=without_secrets(str(error))[:_LONGEST_MESSAGE])
-
-
-def _parameters(choice: object) -> tuple[registry.Parameter, ...]:
-    file, _ = registry.resolve("models", choice)  # type: ignore[arg-type]
-    return () if file == "python" else registry.describe("models", file).parameters
 
 
 def _tokenless(reading: Reading) -> Reading:

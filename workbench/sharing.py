@@ -126,13 +126,33 @@ def book_search(search: Search, asking: str) -> Booked:
     return _reused(search.costs, search.configuration, "same retriever and question")
 
 
-def book_generation(
+def book_call(
+    memory: Memory,
+    question: str,
+    asking: str,
+    generation: Generation,
+    model: Model,
+    static_tokens: int | None,
+    *,
+    keep: bool,
+) -> Booked:
+    """A call of the model in the books of the configuration that asks; ``keep`` it for others where it was done anew."""
+    known = memory.recall(Prefill, question, generation.call.reading)
+    first = known if known is not None and known.spared(generation.completion) else None
+    booked = _book_generation(generation, asking, model, static_tokens, first)
+    if generation.configuration == asking:
+        if keep:
+            memory.keep(question, generation.call, generation)
+        read = _read_by(generation, booked.costs)
+        if read is not None and (known is None or read.tokens_cached < known.tokens_cached):
+            memory.keep(question, generation.call.reading, read)
+    return booked
+
+
+def _book_generation(
     generation: Generation, asking: str, model: Model, static_tokens: int | None, first: Prefill | None
 ) -> Booked:
-    """A generation in the books of the configuration that asks.
-
-    ``static_tokens`` of the prompt are its static prefix; ``first`` is the reading of it that the engine's cache held.
-    """
+    """``static_tokens`` of the prompt are its static prefix; ``first`` is the reading of it that the engine's cache held."""
     window, completion = generation.window, generation.completion
     first_token = None if completion is None else (first or completion).seconds_to_first_token
     if window is None:
@@ -158,7 +178,7 @@ def failed_call(window: Reading, model: Model) -> StageCost:
     return StageCost(stage="generate", reading=window if model.runs_here else replace(window, cpu_seconds=None))
 
 
-def read_by(generation: Generation, costs: Iterable[StageCost]) -> Prefill | None:
+def _read_by(generation: Generation, costs: Iterable[StageCost]) -> Prefill | None:
     """How a generation's prompt was read, where its engine says how much of it was cached."""
     completion = generation.completion
     reading = next((cost.reading for cost in costs if cost.stage == "prefill"), None)

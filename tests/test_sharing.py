@@ -120,7 +120,9 @@ def alone(
 
 def points(**values: Sequence[Any]) -> list[Configuration]:
     """Every combination of some axes' values, over the counting model and retriever."""
-    found: list[dict[str, Any]] = [{"model": "python:counting_plugins:model", "retriever": "python:counting_plugins:retriever"}]
+    found: list[dict[str, Any]] = [
+        {"model": "python:counting_plugins:model", "retriever": "python:counting_plugins:retriever"}
+    ]
     for axis, choices in values.items():
         found = [{**axes, axis: choice} for axes in found for choice in choices]
     return [Configuration(axes) for axes in found]

@@ -36,7 +36,10 @@ LAYERS = (
     "executors",
     "experiment",
 )
-READING = "comparison footprint impacts recommendation charts exports explanations texts html_report region_report reports views"
+READING = (
+    "comparison footprint search_footprint impacts recommendation charts exports explanations texts html_report "
+    "region_report reports views"
+)
 TOP = "__init__ __main__ terminal doctor self_test imports setup launch app_server"
 RUNNING = {"pipeline", "experiment", "index", *registry.KINDS}
 

@@ -74,11 +74,10 @@ def test_the_next_round_is_turned_around(configurations, reverse):
     assert rows(forth) == rows(back)[::-1]
 
 
-def test_questions_keep_the_order_they_were_given_in():
+def test_questions_come_in_the_order_of_their_columns():
     [configuration] = [Configuration({"model": "scripted"})]
-    cells = [(0, 4), (0, 1), (0, 3)]
-    assert in_blocks([configuration], cells, reverse=False) == [cells]
-    assert in_blocks([configuration], cells, reverse=True) == [cells]
+    for reverse in (False, True):
+        assert in_blocks([configuration], [(0, 4), (0, 1), (0, 3)], reverse=reverse) == [[(0, 1), (0, 3), (0, 4)]]
 
 
 def test_decodings_of_one_prompt_take_as_many_questions_at_a_time_as_the_engine_has_slots():

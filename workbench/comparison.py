@@ -12,7 +12,7 @@ import numpy as np
 from workbench import registry
 from workbench.coefficients import restore
 from workbench.grids import Site
-from workbench.ledger import add, price, scale, spent, standalone, standalone_cost
+from workbench.ledger import add, generated_before, price, scale, spent, standalone, standalone_cost
 from workbench.pareto import frontier
 from workbench.prices import Price
 from workbench.records import (
@@ -85,7 +85,12 @@ class Matrix:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """What the run itself took. ``one_off`` maps work to its reading; joules are ``None`` where any part was not measured."""
+    """What the run itself took. ``one_off`` maps work to its reading; joules are ``None`` where any part was not measured.
+
+    ``reading`` is what answering took as it ran, ``alone`` what the same answers take when nothing is shared
+    (``None``: no answer has a stage); ``generated_before`` counts answers whose text another answer had been given,
+    ``asked`` the questions that each configuration was asked.
+    """
 
     answers: int
     answering: Energy | None
@@ -93,6 +98,10 @@ class Spent:
     one_off_joules: Energy | None
     one_off_per_answer: Energy | None
     tokens: int
+    reading: Reading | None = None
+    alone: Reading | None = None
+    generated_before: int = 0
+    asked: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,8 +293,8 @@ def _known_mean(values: Array) -> float | None:
 
 
 def _spent(answers: Sequence[Answer], one_offs: Sequence[OneOff], coefficients: Coefficients) -> Spent:
-    readings = [spent(answer.ledger) for answer in answers if answer.ledger.stages]
-    total = add(readings) if readings else None
+    ledgers = [answer.ledger for answer in answers if answer.ledger.stages]
+    total = add(map(spent, ledgers)) if ledgers else None
     works: dict[str, list[Reading]] = {}
     for work in one_offs:
         works.setdefault(work.work, []).append(work.reading)
@@ -300,4 +309,8 @@ def _spent(answers: Sequence[Answer], one_offs: Sequence[OneOff], coefficients: 
         if one_off is None or not answers
         else price(scale(one_off, 1 / len(answers)), coefficients),
         tokens=0 if total is None else (total.tokens_in or 0) + (total.tokens_out or 0),
+        reading=total,
+        alone=add(map(standalone, ledgers)) if ledgers else None,
+        generated_before=sum(map(generated_before, ledgers)),
+        asked=Counter(configuration for configuration, _ in {(each.configuration, each.question) for each in answers}),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from workbench.records import DEFAULT_AXES, Configuration, as_json, plugin_name
 
@@ -22,7 +23,7 @@ def in_blocks(configurations: Sequence[Configuration], cells: Iterable[Cell], *,
     for every other round, turns the order of configurations around and leaves that of questions.
     """
     columns: dict[int, list[int]] = {}
-    for row, column in cells:
+    for row, column in sorted(cells):
         columns.setdefault(row, []).append(column)
     families: dict[tuple[str, ...], list[int]] = {}
     for row in sorted(columns):
@@ -37,8 +38,8 @@ def in_blocks(configurations: Sequence[Configuration], cells: Iterable[Cell], *,
 
 
 def _interleaved(columns: dict[int, list[int]], at_once: int) -> list[Cell]:
-    """The cells of some rows, so many questions at a time, in the order in which the rows name them."""
-    asked = list(dict.fromkeys(column for own in columns.values() for column in own))
+    """The cells of some rows, so many questions at a time."""
+    asked = sorted({column for own in columns.values() for column in own})
     wanted = {row: set(own) for row, own in columns.items()}
     return [
         (row, column)
@@ -49,6 +50,7 @@ def _interleaved(columns: dict[int, list[int]], at_once: int) -> list[Cell]:
     ]
 
 
+@lru_cache(maxsize=4096)  # asked for anew in every round
 def _family(configuration: Configuration) -> tuple[str, ...]:
     """What a configuration's prompts depend on, what is dearest to change first."""
     closed_book = plugin_name(configuration["retriever"]) == "none"

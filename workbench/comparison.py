@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -89,7 +89,7 @@ class Spent:
 
     ``reading`` is what answering took as it ran, ``alone`` what the same answers take when nothing is shared
     (``None``: no answer has a stage); ``generated_before`` counts answers whose text another answer had been given,
-    ``asked`` the questions that each configuration was asked.
+    ``asked`` the questions of the comparison that each configuration was asked.
     """
 
     answers: int
@@ -161,7 +161,12 @@ def compare_answers(
         environment=environment,
         figures=tuple(replace(each, frontier=flag) for each, flag in zip(figures, on, strict=True)),
         matrix=matrix,
-        spent=_spent([scored.answer for each in by_configuration.values() for scored in each], one_offs, coefficients),
+        spent=_spent(
+            [scored.answer for each in by_configuration.values() for scored in each],
+            {question.id for question in questions},
+            one_offs,
+            coefficients,
+        ),
     )
 
 
@@ -292,7 +297,9 @@ def _known_mean(values: Array) -> float | None:
     return float(kept.mean()) if len(kept) else None
 
 
-def _spent(answers: Sequence[Answer], one_offs: Sequence[OneOff], coefficients: Coefficients) -> Spent:
+def _spent(
+    answers: Sequence[Answer], questions: Set[str], one_offs: Sequence[OneOff], coefficients: Coefficients
+) -> Spent:
     ledgers = [answer.ledger for answer in answers if answer.ledger.stages]
     total = add(map(spent, ledgers)) if ledgers else None
     works: dict[str, list[Reading]] = {}
@@ -312,5 +319,9 @@ def _spent(answers: Sequence[Answer], one_offs: Sequence[OneOff], coefficients: 
         reading=total,
         alone=add(map(standalone, ledgers)) if ledgers else None,
         generated_before=sum(map(generated_before, ledgers)),
-        asked=Counter(configuration for configuration, _ in {(each.configuration, each.question) for each in answers}),
+        asked=Counter(
+            configuration
+            for configuration, question in {(each.configuration, each.question) for each in answers}
+            if question in questions
+        ),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from workbench import registry
 from workbench.coefficients import restore
 from workbench.contracts import Standings
 from workbench.grids import Site
-from workbench.ledger import add, price, scale, spent, standalone, standalone_cost
+from workbench.ledger import add, generated_before, price, scale, spent, standalone, standalone_cost
 from workbench.pareto import frontier
 from workbench.prices import Price
 from workbench.racing import settings
@@ -92,7 +92,12 @@ class Matrix:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """What the run itself took. ``one_off`` maps work to its reading; joules are ``None`` where any part was not measured."""
+    """What the run itself took. ``one_off`` maps work to its reading; joules are ``None`` where any part was not measured.
+
+    ``reading`` is what answering took as it ran, ``alone`` what the same answers take when nothing is shared
+    (``None``: no answer has a stage); ``generated_before`` counts answers whose text another answer had been given,
+    ``asked`` the questions of the comparison that each configuration was asked.
+    """
 
     answers: int
     answering: Energy | None
@@ -100,6 +105,10 @@ class Spent:
     one_off_joules: Energy | None
     one_off_per_answer: Energy | None
     tokens: int
+    reading: Reading | None = None
+    alone: Reading | None = None
+    generated_before: int = 0
+    asked: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +207,10 @@ def compare_answers(
         figures=tuple(replace(each, frontier=flag) for each, flag in zip(figures, on, strict=True)),
         matrix=matrix,
         spent=_spent(
-            [scored.answer for each in (*by_configuration.values(), tests) for scored in each], one_offs, coefficients
+            [scored.answer for each in (*by_configuration.values(), tests) for scored in each],
+            {question.id for question in questions},
+            one_offs,
+            coefficients,
         ),
         strategy=strategy,
         standings=_standings(trials, matrix, by_configuration, goal),
@@ -387,9 +399,11 @@ def _known_mean(values: Array) -> float | None:
     return float(kept.mean()) if len(kept) else None
 
 
-def _spent(answers: Sequence[Answer], one_offs: Sequence[OneOff], coefficients: Coefficients) -> Spent:
-    readings = [spent(answer.ledger) for answer in answers if answer.ledger.stages]
-    total = add(readings) if readings else None
+def _spent(
+    answers: Sequence[Answer], questions: Set[str], one_offs: Sequence[OneOff], coefficients: Coefficients
+) -> Spent:
+    ledgers = [answer.ledger for answer in answers if answer.ledger.stages]
+    total = add(map(spent, ledgers)) if ledgers else None
     works: dict[str, list[Reading]] = {}
     for work in one_offs:
         works.setdefault(work.work, []).append(work.reading)
@@ -404,4 +418,12 @@ def _spent(answers: Sequence[Answer], one_offs: Sequence[OneOff], coefficients: 
         if one_off is None or not answers
         else price(scale(one_off, 1 / len(answers)), coefficients),
         tokens=0 if total is None else (total.tokens_in or 0) + (total.tokens_out or 0),
+        reading=total,
+        alone=add(map(standalone, ledgers)) if ledgers else None,
+        generated_before=sum(map(generated_before, ledgers)),
+        asked=Counter(
+            configuration
+            for configuration, question in {(each.configuration, each.question) for each in answers}
+            if question in questions
+        ),
     )

@@ -40,6 +40,8 @@ TOP = "__init__ __main__ commands terminal doctor self_test imports setup launch
 RUNNING = {"pipeline", "experiment", "index", *registry.KINDS}
 
 HEAVY = {
+    "optuna",
+    "scipy",
     "torch",
     "transformers",
     "sentence_transformers",

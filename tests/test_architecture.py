@@ -33,6 +33,7 @@ LAYERS = (
     "readers library python_topics space specification schema index store environment answered",
     "pipeline",
     "executors",
+    "control",
     "experiment",
 )
 READING = "comparison footprint impacts recommendation charts exports explanations texts html_report region_report reports views"
@@ -77,6 +78,7 @@ PUBLIC = [
     "answer_rows",
     "answers",
     "ask",
+    "budget",
     "check",
     "compare",
     "comparison_rows",
@@ -91,6 +93,7 @@ PUBLIC = [
     "load_setup",
     "notes",
     "outline",
+    "pause",
     "plugins",
     "read_experiment",
     "recommend",

@@ -19,9 +19,10 @@ from workbench import registry
 from workbench.answered import Answered
 from workbench.coefficients import restore
 from workbench.contracts import Executor, Meter, Metric, Standings, Strategy
+from workbench.control import Control, check_budget
 from workbench.environment import changes, environment, with_new_models
 from workbench.errors import InputError, NotComparable, Stopped
-from workbench.ledger import Recorder, add, price, spent, standalone_cost
+from workbench.ledger import Recorder, add, spent, standalone_cost
 from workbench.library import load_corpus, load_evalset
 from workbench.losses import place_of_loss
 from workbench.pipeline import Pipeline, Task
@@ -40,7 +41,7 @@ from workbench.records import (
 )
 from workbench.space import Points, points
 from workbench.specification import Experiment, read_experiment
-from workbench.store import RunRecord, Store
+from workbench.store import AT_WORK, RunRecord, Store
 from workbench.weights import cache_folder
 
 _FLUSH_SECONDS = 0.5
@@ -49,7 +50,6 @@ _REFUSED = "cannot run here:"
 _STOPPED = "stopped after"  # how the reason of a trial begins that is not asked any further
 _FAILURES_IN_A_ROW = 10  # identical infrastructure failures that stop a trial
 _RANKING_KEPT = 10
-_REQUEST_SECONDS = 0.5  # how often the store is asked whether somebody wants the run to stop
 
 HARNESS = "harness"  # the one-off work that is the run loop's own
 
@@ -108,6 +108,7 @@ def run(
     store = store if isinstance(store, Store) else Store(store)  # not before the input is known to be good
     judges = {name: metric.prompt for name, metric in metrics.items() if hasattr(metric, "prompt")}
     here = environment(corpus, evalset, meter, judges, experiment.model_dump(mode="json"))
+    check_budget(experiment.budget, restore(here["coefficients"]))
     record = _open(store, name or experiment.name, experiment, here, fresh)
     with store.lease(record):
         if retry_failed:
@@ -121,7 +122,7 @@ def run(
         pipeline = Pipeline(
             corpus,
             meter=meter,
-            record=lambda work: store.add_one_off(record.id, work),
+            record=session.book,
             cache=cache_folder(),
             questions=evalset.questions,
             ranking_depth=_ranking_depth(metrics),
@@ -181,8 +182,8 @@ def _open(store: Store, name: str, experiment: Experiment, here: dict[str, Any],
     wanted = experiment.model_dump(mode="json")
     found = store.find(name)
     if found is not None and fresh:
-        if found.state == "running":
-            raise InputError(f"run {name!r} is running; stop it before --fresh")
+        if found.state in AT_WORK:
+            raise InputError(f"run {name!r} is {found.state}; stop it before --fresh")
         store.delete(found.id)
         found = None
     if found is None:
@@ -230,24 +231,30 @@ class _Session:
         self._meter = meter
         self._judged: dict[str, list[Reading]] = {}
         self._progress = progress
-        self._stop = stop
         self._coefficients = restore(record.environment["coefficients"])
-        self._started, self._cpu = time.monotonic(), time.process_time()
+        self._cpu = time.process_time()
         one_offs = store.one_offs(record.id)
         self._one_offs_before = len(one_offs)
-        self._seconds_before = sum(work.reading.seconds for work in one_offs if work.work == HARNESS)
         self._current = ""
         self._buffer: list[ScoredAnswer] = []
         self._flushed = time.monotonic()
-        self._asked = 0.0
         self._metered = 0.0
         self._answered = Answered(experiment, configurations, questions)
+        self._control = Control(
+            store,
+            record,
+            self._coefficients,
+            seconds_before=sum(work.reading.seconds for work in one_offs if work.work == HARNESS),
+            stop=stop,
+            settle=self._settle,
+            report=self.report,
+        )
         before = [work.reading for work in one_offs]
         for scored in store.answers(record.id, texts=False):
             self._answered.add(scored, self._cost(scored.answer))
             before.append(spent(scored.answer.ledger))
-        self._spent = before
-        self._calls = self._done = self._answered.held
+        self._done = self._answered.held
+        self._control.spend(before, calls=self._done)
         self._failures = Counter({"failed": sum(1 for kind in store.answered(record.id).values() if kind)})
         self._in_a_row: dict[str, tuple[str, int]] = {}
         self._refused: dict[str, str] = {}
@@ -279,7 +286,7 @@ class _Session:
             for configuration, columns in self._in_order(wanted.cells, reverse=number % 2 == 1):
                 if configuration.id in self._closed:
                     continue
-                if reason := self._why_stop():
+                if reason := self._control.why_stop():
                     return reason
                 if reason := self._block(executor, pipeline, configuration, columns):
                     return reason
@@ -331,7 +338,7 @@ class _Session:
         def feed() -> Iterator[Task]:
             nonlocal reason
             for task in tasks:
-                reason = self._why_stop()
+                reason = self._control.why_stop()
                 if reason or configuration.id in self._closed:
                     return
                 yield task
@@ -353,14 +360,14 @@ class _Session:
         with Recorder(self._meter, base=None) as recorder:
             scores = score(question, answer, self._metrics)
         scored = ScoredAnswer(answer=answer, scores=scores, loss=self._loss(question, answer, scores))
-        for stage, reading in recorder.stages().items():
+        judged = recorder.stages()
+        for stage, reading in judged.items():
             self._judged.setdefault(stage, []).append(reading)  # what metrics ask of models; never an answer's cost
         self._buffer.append(scored)
         self._answered.add(scored, self._cost(answer))
         reading = spent(answer.ledger)
-        self._spent.append(reading)
+        self._control.spend([reading, *judged.values()], calls=1)
         self._metered += reading.cpu_seconds or 0.0
-        self._calls += 1
         if answer.failure is not None:
             self._failures["failed"] += 1
         self._watch(configuration, answer)
@@ -414,56 +421,33 @@ class _Session:
 
     # ------------------------------------------------------------------------------------------------- bookkeeping
 
+    def book(self, work: OneOff) -> None:
+        """Book a piece of one-off work."""
+        self._store.add_one_off(self._run_id, work)
+        self._control.spend([work.reading])
+
+    def _settle(self) -> None:
+        """Store and book everything so far, before the run waits."""
+        self.flush()
+        self.book_the_rest()
+
     def book_the_rest(self) -> None:
         """Book this process's CPU time that no answer and no one-off work accounts for: loop, scoring, storing."""
         for stage, readings in self._judged.items():
             work = OneOff(work=stage, what="scoring answers; not part of what they cost", reading=add(readings))
             self._store.add_one_off(self._run_id, work)
-        one_offs = self._store.one_offs(self._run_id)[self._one_offs_before :]
-        metered = self._metered + sum(work.reading.cpu_seconds or 0.0 for work in one_offs)
-        rest = Reading(
-            seconds=time.monotonic() - self._started, cpu_seconds=max(time.process_time() - self._cpu - metered, 0.0)
-        )
-        self._store.add_one_off(self._run_id, OneOff(work=HARNESS, what="loop, scoring, storing", reading=rest))
+        one_offs = self._store.one_offs(self._run_id)
+        metered = self._metered + sum(work.reading.cpu_seconds or 0.0 for work in one_offs[self._one_offs_before :])
+        cpu_seconds = max(time.process_time() - self._cpu - metered, 0.0)
+        rest = Reading(seconds=self._control.take_seconds(), cpu_seconds=cpu_seconds)
+        self.book(OneOff(work=HARNESS, what="loop, scoring, storing", reading=rest))
+        self._cpu += metered + cpu_seconds
+        self._judged, self._metered, self._one_offs_before = {}, 0.0, len(one_offs) + 1
 
     def _cost(self, answer: Answer) -> float:
         """What the goal minimises, of one answer as it stands alone; NaN where it was not measured."""
         from_ledger = standalone_cost(answer, self._experiment.goal.minimise, self._coefficients)
         return float("nan") if from_ledger is None else from_ledger
-
-    def _why_stop(self) -> str:
-        if self._stop():
-            return "interrupted"
-        if time.monotonic() - self._asked > _REQUEST_SECONDS:
-            self._asked = time.monotonic()
-            if self._store.requested(self._run_id) == "stop":
-                return "asked to stop"
-        budget = self._experiment.budget
-        minutes = (self._seconds_before + time.monotonic() - self._started) / 60
-        used = {
-            "minutes": (budget.minutes, minutes),
-            "calls": (budget.calls, self._calls),
-            "tokens": (budget.tokens, self._tokens() if budget.tokens else 0),
-            "watt_hours": (budget.watt_hours, (self._joules() or 0.0) / 3600 if budget.watt_hours else 0.0),
-        }
-        for unit, (bound, amount) in used.items():
-            if bound is not None and amount >= bound:
-                return f"the budget of {bound:g} {unit.replace('_', ' ')} is used up (raise budget.{unit} to go on)"
-        return ""
-
-    def _tokens(self) -> int:
-        total = self._total()
-        return (total.tokens_in or 0) + (total.tokens_out or 0)
-
-    def _joules(self) -> float | None:
-        energy = price(self._total(), self._coefficients)
-        return None if energy is None else energy.central
-
-    def _total(self) -> Reading:
-        if not self._spent:
-            return Reading(seconds=0.0, cpu_seconds=0.0)
-        self._spent[:] = [add(self._spent)]
-        return self._spent[0]
 
     def report(self, doing: str) -> None:
         """Tell whoever watches where the run stands, and what it is about if that takes long."""
@@ -472,8 +456,8 @@ class _Session:
                 done=self.done,
                 total=self.total,
                 configuration=self._current,
-                joules=self._joules(),
-                tokens=self._tokens(),
+                joules=self._control.joules,
+                tokens=self._control.tokens,
                 failures=self._failures["failed"],
                 doing=doing,
             )

@@ -60,6 +60,7 @@ class Game:
             seconds=np.where(self.answered, self.costs / 1000, np.nan),
             expected_costs=self.costs.mean(axis=1),
             closed=np.array([row in self.closed for row in range(len(self.configurations))]),
+            incomplete=np.zeros(len(self.configurations), bool),
         )
 
     def take(self, wanted: Round) -> None:

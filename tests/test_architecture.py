@@ -34,6 +34,7 @@ LAYERS = (
     "sharing engines",
     "pipeline",
     "executors",
+    "control",
     "experiment",
 )
 READING = (
@@ -44,6 +45,8 @@ TOP = "__init__ __main__ commands terminal doctor self_test imports setup launch
 RUNNING = {"pipeline", "experiment", "index", *registry.KINDS}
 
 HEAVY = {
+    "optuna",
+    "scipy",
     "torch",
     "transformers",
     "sentence_transformers",
@@ -79,6 +82,7 @@ PUBLIC = [
     "answer_rows",
     "answers",
     "ask",
+    "budget",
     "check",
     "compare",
     "comparison_rows",
@@ -93,6 +97,7 @@ PUBLIC = [
     "load_setup",
     "notes",
     "outline",
+    "pause",
     "plugins",
     "read_experiment",
     "recommend",

@@ -75,6 +75,8 @@ _EXTRA_OF = {
     "ecologits": "energy",
     "codecarbon": "energy",
     "pynvml": "energy",
+    "optuna": "search",
+    "scipy": "search",
 }
 
 

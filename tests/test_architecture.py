@@ -31,7 +31,7 @@ LAYERS = (
     "cutoff tokens weights templates packing pareto examples",
     " ".join(kind for kind in registry.KINDS if kind != "executors"),
     "readers library python_topics space specification schema index store environment answered",
-    "pipeline",
+    "pipeline workers",
     "executors",
     "experiment",
 )
@@ -48,6 +48,7 @@ HEAVY = {
     "faiss",
     "pandas",
     "altair",
+    "ray",
     "streamlit",
 }
 FORBIDDEN = {

@@ -75,6 +75,7 @@ _EXTRA_OF = {
     "ecologits": "energy",
     "codecarbon": "energy",
     "pynvml": "energy",
+    "ray": "ray",
 }
 
 

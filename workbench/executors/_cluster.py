@@ -70,8 +70,8 @@ class _Remote:
         self._threads = ThreadPoolExecutor(max_workers=_MOST_AT_ONCE)
         self._worker: Worker | None = None
 
-    async def start(self, make: WorkerFactory, folder: str, configuration: Configuration | None) -> _Told:
-        """Make the worker, and make it ready for a configuration; tells what the machine is."""
+    async def start(self, make: WorkerFactory, folder: str) -> _Told:
+        """Make the worker; tells what its machine is."""
         if Path(folder).is_dir():
             os.chdir(folder)  # prompts and plugins of a project are named from its folder
         try:
@@ -79,15 +79,16 @@ class _Remote:
             self._worker = make(meter, self._one_offs.append, lambda doing: None)
         except WorkbenchError as error:
             return self._failed(error)
-        told = _Told() if configuration is None else await self.prepare(configuration)
-        return replace(told, value=machine(meter))
+        return self._tell(machine(meter))
 
     async def prepare(self, configuration: Configuration) -> _Told:
         """Load what a configuration needs; tells what is known of its index."""
         assert self._worker is not None
         try:
-            if here := _differences(dict(configuration.fingerprints), fingerprints(configuration.axes)):
-                raise MachineError(f"{configuration.label} is another configuration there: {'; '.join(here)}")
+            if (stated := configuration.fingerprints) and (
+                other := _differences(stated, fingerprints(configuration.axes))
+            ):
+                raise MachineError(f"{configuration.label} is another configuration there: {'; '.join(other)}")
             self._worker.prepare(configuration)
             if configuration.id not in self._facts:
                 self._facts[configuration.id] = self._worker.index_facts(configuration)
@@ -136,7 +137,10 @@ class _Place:
     name: str
     actor: Any
     under_way: int = 0
+    known: bool = False
+    """Whether it told what its machine is."""
     ready: bool = False
+    """Whether it is prepared for the configuration in force."""
 
 
 class RayWorkers:
@@ -177,15 +181,21 @@ class RayWorkers:
     def prepare(self, configuration: Configuration) -> None:
         """Load what a configuration needs, on every worker."""
         self._prepared = configuration
+        for place in self._places:
+            place.ready = False
         asked = {place.actor.prepare.remote(configuration): place for place in self._places}
-        asked |= self._muster() if not asked else {}
-        while asked:
+        refused: WorkbenchError | None = None
+        while asked:  # to the end, so that what is done is booked
             [reference], _ = ray.wait(list(asked))
             place = asked.pop(reference)
             try:
-                self._heard(place, ray.get(reference))
+                asked |= self._step(place, ray.get(reference))
             except LOST as error:
                 asked |= self._lose(place, error)
+            except WorkbenchError as error:
+                refused = refused or error
+        if refused is not None:
+            raise refused
 
     def index_facts(self, configuration: Configuration) -> IndexFacts | None:
         """What is known of the index of a prepared configuration, from the first worker that told."""
@@ -194,33 +204,36 @@ class RayWorkers:
     def run(self, tasks: Iterable[Task], concurrency: int) -> Iterator[Answer]:
         """The answer to each task; each worker has at most ``concurrency`` under way, and none starts once closed."""
         round_ = _Round(feed=iter(tasks), concurrency=concurrency)
-        while True:
-            self._hand_out(round_)
-            if not round_.under_way:
-                return
-            [reference], _ = ray.wait(list(round_.under_way))
-            place, task = round_.under_way.pop(reference)
-            place.under_way -= task is not None
-            try:
-                told = self._heard(place, ray.get(reference))
-            except LOST as error:
-                round_.under_way |= {new: (other, None) for new, other in self._lose(place, error).items()}
-                if task is not None and (given_up := round_.again(task, error)) is not None:
-                    yield given_up
-                continue
-            if task is not None:
-                yield told
+        try:
+            while True:
+                self._hand_out(round_)
+                if not round_.under_way:
+                    return
+                [reference], _ = ray.wait(list(round_.under_way))
+                place, task = round_.under_way.pop(reference)
+                place.under_way -= task is not None
+                try:
+                    told = ray.get(reference)
+                    if task is None:
+                        round_.ask(self._step(place, told))
+                    else:
+                        yield self._heard(place, told)
+                except LOST as error:
+                    round_.ask(self._lose(place, error))
+                    if task is not None and (given_up := round_.again(task, error)) is not None:
+                        yield given_up
+        finally:
+            self._wait_for(round_)
 
     def close(self) -> None:
         """Book what the workers did besides, stop them, and leave the cluster."""
-        asked = {place.actor.close.remote(): place for place in self._places if place.ready}
-        try:
-            told, _ = ray.wait(list(asked), num_returns=len(asked), timeout=_CLOSE_SECONDS) if asked else ([], [])
-            for reference in told:
-                for work in ray.get(reference).one_offs:
-                    self._record(work)
-        except RayError as error:  # it is over anyway; what a lost worker did besides nobody knows
-            self._report(f"a worker was lost while closing: {_first_line(error)}")
+        asked = {place.actor.close.remote(): place for place in self._places if place.known}
+        told, _ = ray.wait(list(asked), num_returns=len(asked), timeout=_CLOSE_SECONDS) if asked else ([], [])
+        for reference in told:
+            try:
+                self._heard(asked[reference], ray.get(reference))
+            except RayError as error:  # it is over anyway; what a lost worker did besides nobody knows
+                self._report(f"the worker on {asked[reference].name} was lost while closing: {_first_line(error)}")
         for place in self._places:
             ray.kill(place.actor)
         self._places.clear()
@@ -238,7 +251,7 @@ class RayWorkers:
             self._drop(asked[reference])
         for reference in up:
             try:
-                self._heard(asked[reference], ray.get(reference))
+                self._step(asked[reference], ray.get(reference))
             except LOST as error:
                 self._drop(asked[reference])
                 self._report(f"no worker came up on {asked[reference].name}: {_first_line(error)}")
@@ -266,7 +279,7 @@ class RayWorkers:
             actor: Any = ray.remote(_Remote).options(**options).remote()
             place = _Place(node=known, name=f"{node['NodeManagerHostname']} ({known[:6]})", actor=actor)
             self._places.append(place)
-            asked[actor.start.remote(self._make, os.getcwd(), self._prepared)] = place
+            asked[actor.start.remote(self._make, os.getcwd())] = place
         return asked
 
     def _heard(self, place: _Place, told: _Told) -> Any:
@@ -277,24 +290,36 @@ class RayWorkers:
             raise InputError(told.unusable)
         if told.lacking:
             raise MachineError(f"{place.name}: {told.lacking}")
-        if not place.ready:
+        if not place.known:
             if differing := _differences(self._mine, told.value, _MUST_AGREE):
                 raise NotComparable(
                     f"{place.name} cannot take part, because a run has one set of coefficients and one standalone cost: "
                     f"{'; '.join(differing)}. Use nodes like this machine, with the same versions and settings"
                 )
-            place.ready = True
+            place.known = True
             self.hosts.append(told.value)
-        elif self._prepared is not None and not isinstance(told.value, Answer):
-            self._facts.setdefault(self._prepared.id, told.value)
         return told.value
+
+    def _step(self, place: _Place, told: _Told) -> dict[Any, _Place]:
+        """Take a worker from starting to ready, by what it told; what it was asked next, reference → place."""
+        started, value = place.known, self._heard(place, told)
+        if self._prepared is None:
+            return {}
+        if not started:
+            return {place.actor.prepare.remote(self._prepared): place}
+        self._facts.setdefault(self._prepared.id, value)
+        place.ready = True
+        return {}
 
     def _lose(self, place: _Place, error: Exception) -> dict[Any, _Place]:
         """Give a worker up, and ask for others where nodes are left; reference → place."""
         if place not in self._places:
             return {}
         self._drop(place)
-        self._report(f"lost the worker on {place.name}; its tasks run again elsewhere")
+        lost = (
+            "lost the worker on {}; its tasks run again elsewhere" if place.known else "no other worker came up on {}"
+        )
+        self._report(lost.format(place.name))
         asked = self._muster()
         if not self._places:
             raise MachineError(
@@ -320,6 +345,15 @@ class RayWorkers:
             place.under_way += 1
             round_.under_way[place.actor.answer.remote(task)] = place, task
 
+    def _wait_for(self, round_: _Round) -> None:
+        """Let end what is under way of a round that is given up; a worker that is still starting then is not waited for."""
+        if round_.under_way:
+            ray.wait(list(round_.under_way), num_returns=len(round_.under_way), timeout=_CLOSE_SECONDS)
+        for place, task in round_.under_way.values():
+            place.under_way -= task is not None
+            if not place.ready and place in self._places:
+                self._drop(place)
+
     def _next(self, round_: _Round, place: _Place, free: int) -> Task | None:
         """A task whose question this worker had before; else one that nobody had; else the first, if there is any."""
         waiting = round_.waiting
@@ -343,6 +377,10 @@ class _Round:
     waiting: deque[Task] = field(default_factory=deque)
     under_way: dict[Any, tuple[_Place, Task | None]] = field(default_factory=dict)
     losses: Counter[tuple[str, int]] = field(default_factory=Counter)
+
+    def ask(self, asked: Mapping[Any, _Place]) -> None:
+        """Note what workers that are starting were asked."""
+        self.under_way.update({reference: (place, None) for reference, place in asked.items()})
 
     def again(self, task: Task, error: Exception) -> Answer | None:
         """Put a task back that was lost with its worker; the failure it becomes where that happened too often."""

@@ -118,7 +118,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         environment.setenv("WORKBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         environment.delenv("WORKBENCH_WATTS_PER_VCPU", raising=False)
         found = importlib.import_module("ray.cluster_utils").Cluster(
-            initialize_head=True, head_node_args={**NODE, "include_dashboard": False}
+            initialize_head=True, head_node_args={**NODE, "include_dashboard": False, "_system_config": QUICK}
         )
         found.add_node(**NODE)
         ray = importlib.import_module("ray")
@@ -129,6 +129,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 NODE = {"num_cpus": 1, "node_ip_address": "127.0.0.1"}
+QUICK = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 300, "health_check_failure_threshold": 3}
+"""A dead node refuses to be asked; one that is only slow has ten seconds all the same."""
 
 
 def tiny(folder: Path) -> tuple[Corpus, EvalSet]:

@@ -169,8 +169,21 @@ def start(folder: Path, books: list[OneOff], said: list[str]) -> Any:
     return executor.start(factory(*tiny(folder)), meter=CpuTime(), record=books.append, report=said.append)
 
 
-def worker_processes() -> list[psutil.Process]:
-    return [each for each in psutil.process_iter(["cmdline"]) if "ray::_Remote" in " ".join(each.info["cmdline"] or ())]
+def worker_processes(expected: int) -> list[psutil.Process]:
+    """Our workers, once there are so many: those of the test before take a moment to end."""
+    for _ in range(300):
+        found = [each for each in psutil.Process().children(recursive=True) if is_worker(each)]
+        if len(found) == expected:
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"{len(found)} workers are running, not {expected}")
+
+
+def is_worker(process: psutil.Process) -> bool:
+    try:
+        return "ray::_Remote" in " ".join(process.cmdline())
+    except psutil.Error:  # it has ended meanwhile
+        return False
 
 
 def of_run(name: str) -> dict[tuple[str, str, int], tuple[Any, ...]]:
@@ -213,8 +226,7 @@ def test_a_cluster_gives_the_same_answers_and_the_same_choice_as_this_process(cl
 def test_workers_readings_sum_to_what_the_operating_system_saw_of_them(cluster: Any, own_folder: Path) -> None:
     books: list[OneOff] = []
     workers = start(own_folder, books, [])
-    processes = worker_processes()
-    assert len(processes) == 2
+    processes = worker_processes(2)
     configuration = Configuration({"model": "scripted", "concurrency": 2})
     workers.prepare(configuration)
     answers = list(workers.run(tasks_of(configuration, *tiny(own_folder), repeats=20), 2))
@@ -257,7 +269,7 @@ def test_lost_workers_cost_no_answer(cluster: Any, own_folder: Path) -> None:
     for answer in workers.run(feed(), 2):
         answers.append(answer)
         if not killed:
-            worker_processes()[0].kill()
+            worker_processes(3)[0].kill()
             killed = True
         if not removed and len(workers.hosts) == 4:
             cluster.remove_node(doomed, allow_graceful=False)
@@ -311,7 +323,7 @@ def test_machines_that_differ_are_refused_by_what_differs(cluster: Any, monkeypa
     monkeypatch.setenv("WORKBENCH_WATTS_PER_VCPU", "1,2,3")
     with pytest.raises(NotComparable, match=r"cannot take part.*coefficients: watts_per_busy_vcpu is .*here"):
         workbench.run(experiment(), executor="ray:auto")
-    assert not worker_processes()
+    assert worker_processes(0) == []
 
 
 @pytest.mark.slow

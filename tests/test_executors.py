@@ -192,7 +192,8 @@ def of_run(name: str) -> dict[tuple[str, str, int], tuple[Any, ...]]:
     found = {}
     for scored in store.answers(store.get(name).id):
         answer = scored.answer
-        tokens = [(cost.stage, cost.reading.tokens_in, cost.reading.tokens_out) for cost in answer.ledger.stages]
+        alone = [(cost.stage, cost.standalone or cost.reading) for cost in answer.ledger.stages]
+        tokens = [(stage, reading.tokens_in, reading.tokens_out) for stage, reading in alone]
         found[answer.configuration, answer.question, answer.repeat] = (
             answer.text,
             answer.prompt,

@@ -19,14 +19,14 @@ from workbench import registry
 from workbench.answered import Answered
 from workbench.coefficients import restore
 from workbench.confirmation import confirm, contenders, level_left
-from workbench.contracts import Executor, Meter, Metric, Standings, Strategy
+from workbench.contracts import Executor, Meter, Metric, Standings, Strategy, Workers
 from workbench.environment import changes, environment, with_new_models
 from workbench.errors import InputError, NotComparable, Stopped
 from workbench.expected import expected_costs
 from workbench.ledger import Recorder, add, price, spent, standalone_cost
 from workbench.library import load_corpus, load_evalset
 from workbench.losses import place_of_loss
-from workbench.pipeline import Pipeline, Task
+from workbench.pipeline import Task
 from workbench.races import replayed
 from workbench.racing import settings, terms
 from workbench.records import (
@@ -35,6 +35,7 @@ from workbench.records import (
     Configuration,
     EvalSet,
     OneOff,
+    PluginChoice,
     Question,
     Reading,
     Score,
@@ -45,7 +46,7 @@ from workbench.records import (
 from workbench.space import Points, point_configuration, points
 from workbench.specification import Confirmation, Experiment, Goal, Selection, one_point, read_experiment
 from workbench.store import RunRecord, Store
-from workbench.weights import cache_folder
+from workbench.workers import PipelineFactory
 
 _FLUSH_SECONDS = 0.5
 _FLUSH_ANSWERS = 500
@@ -90,6 +91,7 @@ def run(
     name: str | None = None,
     fresh: bool = False,
     retry_failed: bool = False,
+    executor: PluginChoice = "local",
     progress: Callable[[Progress], None] = lambda progress: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Outcome:
@@ -110,7 +112,7 @@ def run(
     configurations, goal = _with_reference(found.configurations, experiment.goal)
     metrics = {plugin_label(choice): registry.build("metrics", choice) for choice in experiment.metrics}
     strategy: Strategy = registry.build("strategies", experiment.strategy)
-    executor: Executor = registry.build("executors", "local")
+    place: Executor = registry.build("executors", executor)
     meter: Meter = registry.build("meters", experiment.meter)
     store = store if isinstance(store, Store) else Store(store)  # not before the input is known to be good
     judges = {name: metric.prompt for name, metric in metrics.items() if hasattr(metric, "prompt")}
@@ -138,25 +140,28 @@ def run(
             progress,
             stop,
         )
-        pipeline = Pipeline(
-            corpus,
-            meter=meter,
-            record=lambda work: store.add_one_off(record.id, work),
-            cache=cache_folder(),
-            questions=evalset.questions,
+        make = PipelineFactory(
+            corpus=corpus,
+            questions=tuple(evalset.questions),
+            meter=experiment.meter,
             ranking_depth=_ranking_depth(metrics),
             seed=experiment.seed,
             timeout_seconds=experiment.timeout_seconds,
             retries=experiment.retries,
-            report=session.report,
+        )
+        workers = place.start(
+            make, meter=meter, record=lambda work: store.add_one_off(record.id, work), report=session.report
         )
         try:
             with _settled():
-                stopped = session.work_through(strategy, executor, pipeline) or session.confirm(executor, pipeline)
+                stopped = session.work_through(strategy, workers) or session.confirm(workers)
         finally:
             session.flush()
-            pipeline.close()
-            session.book_the_rest()
+            workers.close()
+            session.book_the_rest(workers)
+            if workers.hosts:
+                hosts = [*record.environment.get("workers", ()), *map(dict, workers.hosts)]
+                store.update(record.id, environment={**record.environment, "workers": hosts})
         store.update(record.id, state="stopped" if stopped else "finished", note=stopped)
     if stopped:
         raise Stopped(
@@ -314,7 +319,7 @@ class _Session:
 
     # ------------------------------------------------------------------------------------------------------- loop
 
-    def work_through(self, strategy: Strategy, executor: Executor, pipeline: Pipeline) -> str:
+    def work_through(self, strategy: Strategy, workers: Workers) -> str:
         """Round after round until nothing is left to ask; returns why it stopped early, or an empty string."""
         self.report("starting")
         for number in itertools.count():
@@ -328,7 +333,7 @@ class _Session:
                     continue
                 if reason := self._why_stop():
                     return reason
-                if reason := self._block(executor, pipeline, configuration, [self._questions[at] for at in columns]):
+                if reason := self._block(workers, configuration, [self._questions[at] for at in columns]):
                     return reason
         self.flush()
         self._close_trials()
@@ -343,7 +348,7 @@ class _Session:
                 self._out[configuration.id] = reason
                 self._store.set_trial(self._run_id, configuration.id, "eliminated" if reason else "racing", reason)
 
-    def confirm(self, executor: Executor, pipeline: Pipeline) -> str:
+    def confirm(self, workers: Workers) -> str:
         """Ask a race's pick and its reference what the race never asked, until it is shown or the questions are used up."""
         goal, wanted = self._experiment.goal, self._experiment.confirm
         asked = settings(self._experiment.strategy)
@@ -367,7 +372,7 @@ class _Session:
         for start in range(0, len(self._unseen), _CONFIRMED_AT_ONCE):
             batch = self._unseen[start : start + _CONFIRMED_AT_ONCE]
             for configuration in (pick, reference):
-                if reason := self._why_stop() or self._block(executor, pipeline, configuration, batch):
+                if reason := self._why_stop() or self._block(workers, configuration, batch):
                     return reason
             scores = self._confirmed.scores()[:, : start + len(batch)]
             if self._confirmed.incomplete()[list(pair)].any():
@@ -403,18 +408,16 @@ class _Session:
         for row in sorted(columns, key=lambda row: _block(self._configurations[row]), reverse=reverse):
             yield self._configurations[row], columns[row]
 
-    def _block(
-        self, executor: Executor, pipeline: Pipeline, configuration: Configuration, questions: Sequence[Question]
-    ) -> str:
+    def _block(self, workers: Workers, configuration: Configuration, questions: Sequence[Question]) -> str:
         self.report(f"preparing {configuration.label}")
         try:
-            pipeline.prepare(configuration)
+            workers.prepare(configuration)
         except InputError as error:  # what this configuration asks for does not go with this corpus; others do
             self._refused[configuration.id] = str(error)
             self._closed.add(configuration.id)
             self._store.set_trial(self._run_id, configuration.id, "incomplete", f"{_REFUSED} {error}")
             return ""
-        if configuration.id not in self._indexed and (facts := pipeline.index_facts(configuration)) is not None:
+        if configuration.id not in self._indexed and (facts := workers.index_facts(configuration)) is not None:
             self._store.set_index_facts(self._run_id, configuration.id, facts)
         self._indexed.add(configuration.id)
         self._current = configuration.label
@@ -429,7 +432,7 @@ class _Session:
                     return
                 yield task
 
-        for answer in executor.run(pipeline.answer, feed(), configuration["concurrency"]):
+        for answer in workers.run(feed(), configuration["concurrency"]):
             self._take(configuration, answer)
         return reason
 
@@ -513,13 +516,14 @@ class _Session:
 
     # ------------------------------------------------------------------------------------------------- bookkeeping
 
-    def book_the_rest(self) -> None:
+    def book_the_rest(self, workers: Workers) -> None:
         """Book this process's CPU time that no answer and no one-off work accounts for: loop, scoring, storing."""
         for stage, readings in self._judged.items():
             work = OneOff(work=stage, what="scoring answers; not part of what they cost", reading=add(readings))
             self._store.add_one_off(self._run_id, work)
         one_offs = self._store.one_offs(self._run_id)[self._one_offs_before :]
-        metered = self._metered + sum(work.reading.cpu_seconds or 0.0 for work in one_offs)
+        here = [work for work in one_offs if workers.runs_here or work.work in self._judged]
+        metered = sum(work.reading.cpu_seconds or 0.0 for work in here) + workers.runs_here * self._metered
         rest = Reading(
             seconds=time.monotonic() - self._started, cpu_seconds=max(time.process_time() - self._cpu - metered, 0.0)
         )

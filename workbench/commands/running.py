@@ -51,7 +51,12 @@ def demo(context: click.Context, store_url: str | None, fresh: bool) -> None:
 @click.option("--name", help="The run's name [the experiment's].")
 @click.option("--fresh", is_flag=True, help="Delete the run of that name and start over.")
 @click.option("--retry-failed", is_flag=True, help="Try again what infrastructure failures took.")
-def run(experiment: str, store_url: str | None, name: str | None, fresh: bool, retry_failed: bool) -> None:
+@click.option(
+    "--executor", default="local", show_default=True, help="Where it runs: local, ray, ray:auto, ray:HOST:PORT."
+)
+def run(
+    experiment: str, store_url: str | None, name: str | None, fresh: bool, retry_failed: bool, executor: str
+) -> None:
     """Run an experiment file, or continue its run; progress on standard error.
 
     \b
@@ -59,15 +64,24 @@ def run(experiment: str, store_url: str | None, name: str | None, fresh: bool, r
       workbench run experiment.yaml
       workbench run experiment.yaml --name second-try --store sqlite:///other.db
       workbench run experiment.yaml --retry-failed
+      workbench run experiment.yaml --executor ray:auto
     """
-    outcome = _run(experiment, store_url, name, fresh=fresh, retry_failed=retry_failed)
+    outcome = _run(experiment, store_url, name, fresh=fresh, retry_failed=retry_failed, executor=executor)
     click.echo(
         f"run {outcome.run}: {outcome.answers} of {outcome.total} answers stored; see: workbench compare {outcome.run}",
         err=True,
     )
 
 
-def _run(experiment: Any, store_url: str | None, name: str | None, *, fresh: bool, retry_failed: bool) -> Any:
+def _run(
+    experiment: Any,
+    store_url: str | None,
+    name: str | None,
+    *,
+    fresh: bool,
+    retry_failed: bool,
+    executor: str = "local",
+) -> Any:
     asked: list[int] = []
 
     def interrupt(number: int, _: object) -> None:
@@ -86,6 +100,7 @@ def _run(experiment: Any, store_url: str | None, name: str | None, *, fresh: boo
                 name=name,
                 fresh=fresh,
                 retry_failed=retry_failed,
+                executor=executor,
                 progress=progress,
                 stop=lambda: bool(asked),
             )

@@ -181,7 +181,7 @@ def worker_processes(expected: int) -> list[psutil.Process]:
 
 def is_worker(process: psutil.Process) -> bool:
     try:
-        return "ray::_Remote" in " ".join(process.cmdline())
+        return "ray::Remote" in " ".join(process.cmdline())
     except psutil.Error:  # it has ended meanwhile
         return False
 

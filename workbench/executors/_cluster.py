@@ -7,32 +7,26 @@ coefficients and one standalone cost. Others are refused by name.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import signal
 import threading
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import ray
 from ray.exceptions import ActorUnschedulableError, NodeDiedError, ObjectLostError, RayActorError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from workbench import registry
-from workbench.contracts import Meter, Worker, WorkerFactory
+from workbench.contracts import Meter, WorkerFactory
 from workbench.environment import machine
 from workbench.errors import InputError, MachineError, NotComparable, WorkbenchError
-from workbench.ledger import spent
+from workbench.executors._node import MOST_AT_ONCE, Remote, Told, differences
 from workbench.pipeline import Task
-from workbench.records import Answer, Configuration, Failure, IndexFacts, OneOff, Reading
-from workbench.space import fingerprints
+from workbench.records import Answer, Configuration, Failure, IndexFacts, OneOff
 
 LOST = (RayActorError, ActorUnschedulableError, NodeDiedError, ObjectLostError)
 """What a call to a worker raises that is gone, or cannot be reached."""
@@ -42,91 +36,7 @@ _CLOSE_SECONDS = 10.0
 _MOST_STARTS = 3  # workers started on one node; one that loses more has something wrong with it
 _MOST_LOSSES = 3  # workers one task may take with it before the task itself is the suspect
 _LOOK_AHEAD = 4  # tasks a free place may choose from; more than these are asked for late when the run is stopped
-_MOST_AT_ONCE = 1000  # calls an asynchronous actor of Ray has under way at most
 _MUST_AGREE = ("workbench", "python", "system", "processor", "vcpus", "virtual", "packages", "meter", "coefficients")
-
-
-# ------------------------------------------------------------------------------------------------------- on the node
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Told:
-    """What a worker sends back: a value or why there is none, with the one-off work that was done for it."""
-
-    value: Any = None
-    one_offs: tuple[OneOff, ...] = ()
-    unusable: tuple[str, ...] = ()
-    lacking: str = ""
-
-
-class _Remote:
-    """A worker in a process of its own, on some node. Ray runs its methods; those that take long leave its loop free."""
-
-    def __init__(self) -> None:
-        self._started, self._cpu = time.monotonic(), time.process_time()
-        self._booked = 0.0
-        self._one_offs: list[OneOff] = []
-        self._facts: dict[str, IndexFacts | None] = {}
-        self._threads = ThreadPoolExecutor(max_workers=_MOST_AT_ONCE)
-        self._worker: Worker | None = None
-
-    async def start(self, make: WorkerFactory, folder: str) -> _Told:
-        """Make the worker; tells what its machine is."""
-        if Path(folder).is_dir():
-            os.chdir(folder)  # prompts and plugins of a project are named from its folder
-        try:
-            meter: Meter = registry.build("meters", make.meter)
-            self._worker = make(meter, self._one_offs.append, lambda doing: None)
-        except WorkbenchError as error:
-            return self._failed(error)
-        return self._tell(machine(meter))
-
-    async def prepare(self, configuration: Configuration) -> _Told:
-        """Load what a configuration needs; tells what is known of its index."""
-        assert self._worker is not None
-        try:
-            if (stated := configuration.fingerprints) and (
-                other := _differences(stated, fingerprints(configuration.axes))
-            ):
-                raise MachineError(f"{configuration.label} is another configuration there: {'; '.join(other)}")
-            self._worker.prepare(configuration)
-            if configuration.id not in self._facts:
-                self._facts[configuration.id] = self._worker.index_facts(configuration)
-        except WorkbenchError as error:
-            return self._failed(error)
-        return self._tell(self._facts[configuration.id])
-
-    async def answer(self, task: Task) -> _Told:
-        """The answer to a task."""
-        assert self._worker is not None
-        answer = await asyncio.get_running_loop().run_in_executor(self._threads, self._worker.answer, task)
-        self._booked += spent(answer.ledger).cpu_seconds or 0.0
-        return self._tell(answer)
-
-    async def close(self) -> _Told:
-        """Stop the engines, and book this process's CPU time that no answer and no one-off work accounts for."""
-        if self._worker is not None:
-            self._worker.close()
-        told = self._tell(None)
-        rest = max(time.process_time() - self._cpu - self._booked, 0.0)
-        reading = Reading(seconds=time.monotonic() - self._started, cpu_seconds=rest)
-        own = OneOff(work="worker", what="importing, receiving and sending on a node", reading=reading)
-        return replace(told, one_offs=(*told.one_offs, own))
-
-    def _tell(self, value: Any) -> _Told:
-        done = tuple(self._one_offs)
-        del self._one_offs[: len(done)]
-        self._booked += sum(work.reading.cpu_seconds or 0.0 for work in done)
-        return _Told(value=value, one_offs=done)
-
-    def _failed(self, error: WorkbenchError) -> _Told:
-        told = self._tell(None)
-        if isinstance(error, InputError):
-            return replace(told, unusable=error.problems)
-        return replace(told, lacking=str(error))
-
-
-# ------------------------------------------------------------------------------------------------------------- here
 
 
 @dataclass(slots=True, eq=False)
@@ -274,15 +184,15 @@ class RayWorkers:
                 "num_cpus": processors,
                 "num_gpus": node["Resources"].get("GPU", 0),
                 "scheduling_strategy": NodeAffinitySchedulingStrategy(known, soft=False),
-                "max_concurrency": _MOST_AT_ONCE,
+                "max_concurrency": MOST_AT_ONCE,
             }
-            actor: Any = ray.remote(_Remote).options(**options).remote()
+            actor: Any = ray.remote(Remote).options(**options).remote()
             place = _Place(node=known, name=f"{node['NodeManagerHostname']} ({known[:6]})", actor=actor)
             self._places.append(place)
             asked[actor.start.remote(self._make, os.getcwd())] = place
         return asked
 
-    def _heard(self, place: _Place, told: _Told) -> Any:
+    def _heard(self, place: _Place, told: Told) -> Any:
         """Book what a worker told, and return its value; raises what went wrong there."""
         for work in told.one_offs:
             self._record(work)
@@ -291,7 +201,7 @@ class RayWorkers:
         if told.lacking:
             raise MachineError(f"{place.name}: {told.lacking}")
         if not place.known:
-            if differing := _differences(self._mine, told.value, _MUST_AGREE):
+            if differing := differences(self._mine, told.value, _MUST_AGREE):
                 raise NotComparable(
                     f"{place.name} cannot take part, because a run has one set of coefficients and one standalone cost: "
                     f"{'; '.join(differing)}. Use nodes like this machine, with the same versions and settings"
@@ -300,7 +210,7 @@ class RayWorkers:
             self.hosts.append(told.value)
         return told.value
 
-    def _step(self, place: _Place, told: _Told) -> dict[Any, _Place]:
+    def _step(self, place: _Place, told: Told) -> dict[Any, _Place]:
         """Take a worker from starting to ready, by what it told; what it was asked next, reference → place."""
         started, value = place.known, self._heard(place, told)
         if self._prepared is None:
@@ -397,18 +307,6 @@ class _Round:
             attempts=_MOST_LOSSES,
             failure=Failure(kind="infrastructure", code="lost_worker", message=message),
         )
-
-
-def _differences(here: Mapping[str, Any], there: Mapping[str, Any], keys: Iterable[str] | None = None) -> list[str]:
-    """What differs between two machines, in words: the parts of a part that is a mapping, each by itself."""
-    found = []
-    for key in here.keys() | there.keys() if keys is None else keys:
-        mine, its = here.get(key), there.get(key)
-        if isinstance(mine, Mapping) and isinstance(its, Mapping):
-            found += [f"{key}: {each}" for each in _differences(mine, its)]
-        elif mine != its:
-            found.append(f"{key} is {its}, here {mine}")
-    return sorted(found)
 
 
 def _first_line(error: Exception) -> str:

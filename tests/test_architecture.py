@@ -32,7 +32,7 @@ LAYERS = (
     " ".join(kind for kind in registry.KINDS if kind != "executors"),
     "readers library python_topics space specification schema index store environment answered expected",
     "sharing engines",
-    "pipeline",
+    "pipeline workers",
     "executors",
     "control",
     "experiment",
@@ -55,6 +55,7 @@ HEAVY = {
     "faiss",
     "pandas",
     "altair",
+    "ray",
     "streamlit",
 }
 FORBIDDEN = {

@@ -19,7 +19,7 @@ from workbench import registry
 from workbench.answered import Answered
 from workbench.coefficients import restore
 from workbench.confirmation import confirm, contenders, level_left
-from workbench.contracts import Executor, Meter, Metric, Standings, Strategy
+from workbench.contracts import Executor, Meter, Metric, Standings, Strategy, Workers
 from workbench.control import Control, check_budget
 from workbench.environment import changes, environment, with_new_models
 from workbench.errors import InputError, NotComparable, Stopped
@@ -28,7 +28,7 @@ from workbench.ledger import Recorder, add, spent, standalone_cost
 from workbench.library import load_corpus, load_evalset
 from workbench.losses import place_of_loss
 from workbench.ordering import in_blocks
-from workbench.pipeline import Pipeline, Task
+from workbench.pipeline import Task
 from workbench.races import replayed
 from workbench.racing import settings, terms
 from workbench.records import (
@@ -37,6 +37,7 @@ from workbench.records import (
     Configuration,
     EvalSet,
     OneOff,
+    PluginChoice,
     Question,
     Reading,
     Score,
@@ -47,7 +48,7 @@ from workbench.records import (
 from workbench.space import Points, point_configuration, points
 from workbench.specification import Confirmation, Experiment, Goal, Selection, one_point, read_experiment
 from workbench.store import AT_WORK, RunRecord, Store
-from workbench.weights import cache_folder
+from workbench.workers import PipelineFactory
 
 _FLUSH_SECONDS = 0.5
 _FLUSH_ANSWERS = 500
@@ -91,6 +92,7 @@ def run(
     name: str | None = None,
     fresh: bool = False,
     retry_failed: bool = False,
+    executor: PluginChoice = "local",
     progress: Callable[[Progress], None] = lambda progress: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Outcome:
@@ -111,7 +113,7 @@ def run(
     configurations, goal = _with_reference(found.configurations, experiment.goal)
     metrics = {plugin_label(choice): registry.build("metrics", choice) for choice in experiment.metrics}
     strategy: Strategy = registry.build("strategies", experiment.strategy)
-    executor: Executor = registry.build("executors", "local")
+    place: Executor = registry.build("executors", executor)
     meter: Meter = registry.build("meters", experiment.meter)
     store = store if isinstance(store, Store) else Store(store)  # not before the input is known to be good
     judges = {name: metric.prompt for name, metric in metrics.items() if hasattr(metric, "prompt")}
@@ -140,25 +142,26 @@ def run(
             progress,
             stop,
         )
-        pipeline = Pipeline(
-            corpus,
-            meter=meter,
-            record=session.book,
-            cache=cache_folder(),
-            questions=evalset.questions,
+        make = PipelineFactory(
+            corpus=corpus,
+            questions=tuple(evalset.questions),
+            meter=experiment.meter,
             ranking_depth=_ranking_depth(metrics),
             seed=experiment.seed,
             timeout_seconds=experiment.timeout_seconds,
             retries=experiment.retries,
-            report=session.report,
         )
+        session.workers = workers = place.start(make, meter=meter, record=session.book, report=session.report)
         try:
             with _settled():
-                stopped = session.work_through(strategy, executor, pipeline) or session.confirm(executor, pipeline)
+                stopped = session.work_through(strategy) or session.confirm()
         finally:
             session.flush()
-            pipeline.close()
+            workers.close()
             session.book_the_rest()
+            if workers.hosts:
+                hosts = [*record.environment.get("workers", ()), *map(dict, workers.hosts)]
+                store.update(record.id, environment={**record.environment, "workers": hosts})
         store.update(record.id, state="stopped" if stopped else "finished", note=stopped)
     if stopped:
         raise Stopped(
@@ -246,7 +249,9 @@ def _open(store: Store, name: str, experiment: Experiment, here: dict[str, Any],
 
 
 class _Session:
-    """One process's part of a run."""
+    """One process's part of a run; ``workers`` must be set before the first answer is asked for."""
+
+    workers: Workers
 
     def __init__(
         self,
@@ -323,7 +328,7 @@ class _Session:
 
     # ------------------------------------------------------------------------------------------------------- loop
 
-    def work_through(self, strategy: Strategy, executor: Executor, pipeline: Pipeline) -> str:
+    def work_through(self, strategy: Strategy) -> str:
         """Round after round until nothing is left to ask; returns why it stopped early, or an empty string."""
         self.report("starting")
         for number in itertools.count():
@@ -334,7 +339,7 @@ class _Session:
             self._note_who_is_out(wanted.out)
             for block in in_blocks(self._configurations, wanted.cells, reverse=number % 2 == 1):
                 cells = [(self._configurations[row], self._questions[column]) for row, column in block]
-                if reason := self._control.why_stop() or self._ask(executor, pipeline, cells):
+                if reason := self._control.why_stop() or self._ask(cells):
                     return reason
         self.flush()
         self._close_trials()
@@ -349,7 +354,7 @@ class _Session:
                 self._out[configuration.id] = reason
                 self._store.set_trial(self._run_id, configuration.id, "eliminated" if reason else "racing", reason)
 
-    def confirm(self, executor: Executor, pipeline: Pipeline) -> str:
+    def confirm(self) -> str:
         """Ask a race's pick and its reference what the race never asked, until it is shown or the questions are used up."""
         goal, wanted = self._experiment.goal, self._experiment.confirm
         asked = settings(self._experiment.strategy)
@@ -375,7 +380,7 @@ class _Session:
             batch = self._unseen[start : start + _CONFIRMED_AT_ONCE]
             for configuration in (pick, reference):
                 cells = [(configuration, question) for question in batch]
-                if reason := self._control.why_stop() or self._ask(executor, pipeline, cells):
+                if reason := self._control.why_stop() or self._ask(cells):
                     return reason
             scores = self._confirmed.scores()[:, : start + len(batch)]
             if self._confirmed.incomplete()[list(pair)].any():
@@ -401,9 +406,9 @@ class _Session:
             incomplete=self._answered.incomplete(),
         )
 
-    def _ask(self, executor: Executor, pipeline: Pipeline, cells: Sequence[tuple[Configuration, Question]]) -> str:
+    def _ask(self, cells: Sequence[tuple[Configuration, Question]]) -> str:
         """Have cells answered whose configurations share an engine and how many answers are under way at once."""
-        ready = {each for each in dict.fromkeys(one for one, _ in cells) if self._prepared(pipeline, each)}
+        ready = {each for each in dict.fromkeys(one for one, _ in cells) if self._prepared(each)}
         tasks = [task for each, question in cells if each in ready for task in self._tasks(each, question)]
         reason = ""
 
@@ -417,23 +422,23 @@ class _Session:
                     yield task
 
         if tasks:
-            for answer in executor.run(pipeline.answer, feed(), tasks[0].configuration["concurrency"]):
+            for answer in self.workers.run(feed(), tasks[0].configuration["concurrency"]):
                 self._take(answer)
         return reason
 
-    def _prepared(self, pipeline: Pipeline, configuration: Configuration) -> bool:
+    def _prepared(self, configuration: Configuration) -> bool:
         """Whether a configuration is ready to answer; one that does not go with this corpus is left out, with the reason."""
         if configuration.id in self._closed:
             return False
         self.report(f"preparing {configuration.label}")
         try:
-            pipeline.prepare(configuration)
+            self.workers.prepare(configuration)
         except InputError as error:
             self._refused[configuration.id] = str(error)
             self._closed.add(configuration.id)
             self._store.set_trial(self._run_id, configuration.id, "incomplete", f"{_REFUSED} {error}")
             return False
-        if configuration.id not in self._indexed and (facts := pipeline.index_facts(configuration)) is not None:
+        if configuration.id not in self._indexed and (facts := self.workers.index_facts(configuration)) is not None:
             self._store.set_index_facts(self._run_id, configuration.id, facts)
         self._indexed.add(configuration.id)
         return True
@@ -535,7 +540,9 @@ class _Session:
             work = OneOff(work=stage, what="scoring answers; not part of what they cost", reading=add(readings))
             self._store.add_one_off(self._run_id, work)
         one_offs = self._store.one_offs(self._run_id)
-        metered = self._metered + sum(work.reading.cpu_seconds or 0.0 for work in one_offs[self._one_offs_before :])
+        here = self.workers.runs_here
+        done = [work for work in one_offs[self._one_offs_before :] if here or work.work in self._judged]
+        metered = sum(work.reading.cpu_seconds or 0.0 for work in done) + here * self._metered
         cpu_seconds = max(time.process_time() - self._cpu - metered, 0.0)
         rest = Reading(seconds=self._control.take_seconds(), cpu_seconds=cpu_seconds)
         self.book(OneOff(work=HARNESS, what="loop, scoring, storing", reading=rest))

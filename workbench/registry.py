@@ -77,6 +77,7 @@ _EXTRA_OF = {
     "pynvml": "energy",
     "optuna": "search",
     "scipy": "search",
+    "ray": "ray",
 }
 
 

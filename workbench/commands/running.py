@@ -51,7 +51,12 @@ def demo(context: click.Context, store_url: str | None, fresh: bool) -> None:
 @click.option("--name", help="The run's name [the experiment's].")
 @click.option("--fresh", is_flag=True, help="Delete the run of that name and start over.")
 @click.option("--retry-failed", is_flag=True, help="Try again what infrastructure failures took.")
-def run(experiment: str, store_url: str | None, name: str | None, fresh: bool, retry_failed: bool) -> None:
+@click.option(
+    "--executor", default="local", show_default=True, help="Where it runs: local, ray, ray:auto, ray:HOST:PORT."
+)
+def run(
+    experiment: str, store_url: str | None, name: str | None, fresh: bool, retry_failed: bool, executor: str
+) -> None:
     """Run an experiment file, or continue its run; progress on standard error.
 
     \b
@@ -59,8 +64,9 @@ def run(experiment: str, store_url: str | None, name: str | None, fresh: bool, r
       workbench run experiment.yaml
       workbench run experiment.yaml --name second-try --store sqlite:///other.db
       workbench run experiment.yaml --retry-failed
+      workbench run experiment.yaml --executor ray:auto
     """
-    _ran(_run(experiment, store_url, name, fresh=fresh, retry_failed=retry_failed))
+    _ran(_run(experiment, store_url, name, fresh=fresh, retry_failed=retry_failed, executor=executor))
 
 
 def _ran(outcome: Any) -> None:
@@ -70,7 +76,15 @@ def _ran(outcome: Any) -> None:
     )
 
 
-def _run(experiment: Any, store_url: str | None, name: str | None, *, fresh: bool, retry_failed: bool) -> Any:
+def _run(
+    experiment: Any,
+    store_url: str | None,
+    name: str | None,
+    *,
+    fresh: bool,
+    retry_failed: bool,
+    executor: str = "local",
+) -> Any:
     asked: list[int] = []
 
     def interrupt(number: int, _: object) -> None:
@@ -89,6 +103,7 @@ def _run(experiment: Any, store_url: str | None, name: str | None, *, fresh: boo
                 name=name,
                 fresh=fresh,
                 retry_failed=retry_failed,
+                executor=executor,
                 progress=progress,
                 stop=lambda: bool(asked),
             )

@@ -76,7 +76,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How a call to ``run`` ended."""
+    """How a call to ``run`` ended: answers stored, of ``total`` at most (a race needs fewer)."""
 
     run: str
     answers: int

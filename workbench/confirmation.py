@@ -6,6 +6,7 @@ split that was used for one claim cannot carry another at the full level: a ledg
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import log
@@ -14,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench.racing import RaceState
-from workbench.records import as_json
 from workbench.sequential import as_scores
 from workbench.stats import Array, Interval, anytime_difference, planned_evidence
 
@@ -78,8 +78,8 @@ def level_left(alpha: float, tries: int, claim: Mapping[str, Any], claimed: Sequ
 
     All that is spent on a split stays within ``alpha``, whatever was announced before and whenever.
     """
-    made = {as_json(each.claim): each.alpha for each in claimed if each.alpha > 0}
-    if (known := made.get(as_json(dict(claim)))) is not None:
+    made = {json.dumps(each.claim, sort_keys=True): each.alpha for each in claimed if each.alpha > 0}
+    if (known := made.get(json.dumps(dict(claim), sort_keys=True))) is not None:
         return min(known, alpha)
     shares = _SHARES[tries]
     share = alpha * shares[len(made)] if len(made) < len(shares) else 0.0

@@ -118,9 +118,9 @@ class PairTests:
         """For every other row whether that is shown; of those that are not ``among``, what was known before."""
         data = self._prefixes
         if row not in self._known:
-            rows = len(data.asked)
-            tests = MeanTests(rows, self._boundary, self._level, population=data.questions)
-            self._known[row] = np.zeros(rows, dtype=np.intp), tests
+            count = len(data.asked)
+            tests = MeanTests(count, self._boundary, self._level, population=data.questions)
+            self._known[row] = np.zeros(count, dtype=np.intp), tests
         done, tests = self._known[row]
         common = np.minimum(data.asked, data.asked[row])
         for rows, start, stop in _steps(done, common, among & ~tests.shown):

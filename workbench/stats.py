@@ -157,6 +157,8 @@ def _growth(values: Array, boundary: float, population: int | None, before: Arra
 
 def best_evidence(values: Array, boundary: float, *, population: int | None = None) -> Array:
     """The highest evidence reached so far against a mean of at most ``boundary``, at least 1; shape of values but the last."""
+    if not values.shape[-1]:
+        return np.ones(values.shape[:-1])
     found: Array = evidence(values, boundary, population=population)[0].max(axis=-1, initial=1.0)
     return found
 

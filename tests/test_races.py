@@ -132,6 +132,22 @@ def test_pitfall_2_changing_later_scores_changes_no_earlier_decision(agreed: Ter
         assert same(*(going.state for going in races))
 
 
+@pytest.mark.parametrize("cut", [4, 7, 9, 12, 30])
+def test_pitfall_2_the_leader_of_a_question_does_not_depend_on_its_scores_or_later_ones(cut: int) -> None:
+    scores, costs = landscape(3)
+    changed = scores.copy()
+    changed[:, cut:] = 1 - changed[::-1, cut:]
+    leaders = []
+    for each in (scores, changed):
+        going = (world := World(each, costs)).start(Terms(margin=0.1, level="every"))
+        while (cells := world.advance(going)) and going.state.asked.max() < 35:
+            world.answer(cells)
+        assert isinstance(going, AgainstAll)
+        leaders.append(going._leaders)
+    assert leaders[0][: cut + 1].tolist() == leaders[1][: cut + 1].tolist()
+    assert set(leaders[0][:3]) == {-1}
+
+
 def test_the_strategy_keeps_a_race_and_replays_it_where_configurations_close() -> None:
     scores, costs = landscape(4)
     configurations = [Configuration({"passages": number}) for number in range(len(scores))]

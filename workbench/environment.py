@@ -54,6 +54,7 @@ def environment(
     """
     asked = {"prompts": dict(judges), "digest": digest(*(part for pair in sorted(judges.items()) for part in pair))}
     here = processor()
+    ports = sorted(getattr(meter, "ports", ()))
     return {
         "workbench": workbench.__version__,
         "python": platform.python_version(),
@@ -66,7 +67,8 @@ def environment(
         "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY", ""),
         "meter": meter.name,
         "meter_problems": dict(getattr(meter, "problems", {})),
-        "coefficients": asdict(with_hosted(coefficients(here), *of_choices(experiment))),
+        **({"server_ports": ports} if ports else {}),
+        "coefficients": asdict(with_hosted(coefficients(here), *of_choices(experiment, ports))),
         "corpus": {"name": corpus.name, "digest": corpus.digest, "documents": len(corpus.documents)},
         **({"judges": asked} if judges else {}),
         "evalset": {"name": evalset.name, "digest": evalset.digest, "questions": len(evalset.questions)},

@@ -232,7 +232,8 @@ class _Session:
         self._progress = progress
         self._stop = stop
         self._coefficients = restore(record.environment["coefficients"])
-        self._started, self._cpu = time.monotonic(), time.process_time()
+        self._clock: Callable[[], float] = getattr(meter, "cpu_seconds", time.process_time)
+        self._started, self._cpu = time.monotonic(), self._clock()
         one_offs = store.one_offs(record.id)
         self._one_offs_before = len(one_offs)
         self._seconds_before = sum(work.reading.seconds for work in one_offs if work.work == HARNESS)
@@ -422,7 +423,7 @@ class _Session:
         one_offs = self._store.one_offs(self._run_id)[self._one_offs_before :]
         metered = self._metered + sum(work.reading.cpu_seconds or 0.0 for work in one_offs)
         rest = Reading(
-            seconds=time.monotonic() - self._started, cpu_seconds=max(time.process_time() - self._cpu - metered, 0.0)
+            seconds=time.monotonic() - self._started, cpu_seconds=max(self._clock() - self._cpu - metered, 0.0)
         )
         self._store.add_one_off(self._run_id, OneOff(work=HARNESS, what="loop, scoring, storing", reading=rest))
 

@@ -400,11 +400,11 @@ def _books(recorder: Recorder, completion: Completion | None, parts: _Parts) -> 
             costs += split_generation(
                 reading,
                 completion,
-                runs_here=parts.model.runs_here,
+                runs_here=recorder.sees(parts.model),
                 static_tokens=parts.static_tokens,
                 model=name_of(parts.model),
             )
-        elif name == "generate" and parts.model is not None and not parts.model.runs_here:
+        elif name == "generate" and parts.model is not None and not recorder.sees(parts.model):
             costs.append(StageCost(stage=name, reading=replace(reading, cpu_seconds=None)))
         elif name == "select":
             costs.append(StageCost(stage=name, reading=replace(reading, tokens_in=0, tokens_cached=0, tokens_out=0)))

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from workbench import registry
-from workbench.coefficients import restore
 from workbench.grids import Site
-from workbench.ledger import add, price, scale, spent, standalone, standalone_cost
+from workbench.ledger import add, price, scale, spent, standalone
 from workbench.pareto import frontier
 from workbench.prices import Price
 from workbench.records import (
@@ -31,8 +30,11 @@ from workbench.records import (
 )
 from workbench.specification import Goal
 from workbench.stats import Array, Interval, interval
+from workbench.tariffs import UNITS, Tariff, cost, of_environment
 
-COSTS = ("joules", "tokens", "seconds")
+COSTS = UNITS
+SAVED = ("joules", "tokens", "seconds")
+"""The costs whose saving is always told; dollars and grams are where they are what the goal minimises."""
 
 _ENOUGH_UNDISTURBED = 10  # answers; below that, latency is shown over all of them and marked
 
@@ -99,7 +101,7 @@ class Spent:
 class Comparison:
     """Everything the tables, charts and the recommendation are made from.
 
-    ``site`` is where its energy is used, ``prices`` what is asked for tokens, by model; both hold figures of today.
+    ``site`` is where its energy is used, ``prices`` what is asked for tokens, by model; both as the run stored them.
     """
 
     run: str
@@ -128,13 +130,16 @@ def compare_answers(
     answers: Iterable[ScoredAnswer],
     one_offs: Sequence[OneOff],
     metrics: Sequence[str],
+    tariff: Tariff | None = None,
 ) -> Comparison:
-    """Add up a run. Intervals resample questions; repeats of a question are averaged first."""
-    coefficients = restore(environment["coefficients"])
+    """Add up a run, by the tariff it stored or another. Intervals resample questions; repeats of a question are averaged
+    first."""
+    tariff = of_environment(environment) if tariff is None else tariff
+    coefficients = tariff.coefficients
     by_configuration: dict[str, list[ScoredAnswer]] = {trial.configuration.id: [] for trial in trials}
     for scored in answers:
         by_configuration[scored.answer.configuration].append(scored)
-    matrix = _matrix(trials, questions, by_configuration, metrics, coefficients)
+    matrix = _matrix(trials, questions, by_configuration, metrics, tariff)
     figures = [
         _figures(row, trial, by_configuration[trial.configuration.id], matrix, goal, coefficients)
         for row, trial in enumerate(trials)
@@ -143,8 +148,8 @@ def compare_answers(
         None if trial.configuration.is_bound else _known_mean(matrix.scores[goal.metric][row])
         for row, trial in enumerate(trials)
     ]
-    cost = [_known_mean(matrix.costs[goal.minimise][row]) for row in range(len(figures))]
-    on = frontier(list(zip(quality, cost, strict=True)))
+    costs = [_known_mean(matrix.costs[goal.minimise][row]) for row in range(len(figures))]
+    on = frontier(list(zip(quality, costs, strict=True)))
     return Comparison(
         run=run,
         state=state,
@@ -153,6 +158,8 @@ def compare_answers(
         figures=tuple(replace(each, frontier=flag) for each, flag in zip(figures, on, strict=True)),
         matrix=matrix,
         spent=_spent([scored.answer for each in by_configuration.values() for scored in each], one_offs, coefficients),
+        site=tariff.site,
+        prices=tariff.prices,
     )
 
 
@@ -161,7 +168,7 @@ def _matrix(
     questions: Sequence[Question],
     by_configuration: dict[str, list[ScoredAnswer]],
     metrics: Sequence[str],
-    coefficients: Coefficients,
+    tariff: Tariff,
 ) -> Matrix:
     column = {question.id: number for number, question in enumerate(questions)}
     shape = (len(trials), len(questions))
@@ -177,8 +184,8 @@ def _matrix(
                 sums[metric][at] += np.nan if value is None else value
             infrastructure = scored.answer.failure is not None and scored.answer.failure.kind == "infrastructure"
             for unit in COSTS:
-                cost = None if infrastructure else standalone_cost(scored.answer, unit, coefficients)
-                sums[unit][at] += np.nan if cost is None else cost
+                value = None if infrastructure else cost(scored.answer, unit, tariff)
+                sums[unit][at] += np.nan if value is None else value
     with np.errstate(invalid="ignore", divide="ignore"):
         means = {name: total / counts for name, total in sums.items()}
     return Matrix(

@@ -17,11 +17,10 @@ import numpy as np
 
 from workbench import registry
 from workbench.answered import Answered
-from workbench.coefficients import restore
 from workbench.contracts import Executor, Meter, Metric, Standings, Strategy
 from workbench.environment import changes, environment, with_new_models
 from workbench.errors import InputError, NotComparable, Stopped
-from workbench.ledger import Recorder, add, price, spent, standalone_cost
+from workbench.ledger import Recorder, add, price, spent
 from workbench.library import load_corpus, load_evalset
 from workbench.losses import place_of_loss
 from workbench.pipeline import Pipeline, Task
@@ -41,6 +40,7 @@ from workbench.records import (
 from workbench.space import Points, points
 from workbench.specification import Experiment, read_experiment
 from workbench.store import RunRecord, Store
+from workbench.tariffs import cost, of_environment
 from workbench.weights import cache_folder
 
 _FLUSH_SECONDS = 0.5
@@ -231,7 +231,8 @@ class _Session:
         self._judged: dict[str, list[Reading]] = {}
         self._progress = progress
         self._stop = stop
-        self._coefficients = restore(record.environment["coefficients"])
+        self._tariff = of_environment(record.environment)
+        self._coefficients = self._tariff.coefficients
         self._clock: Callable[[], float] = getattr(meter, "cpu_seconds", time.process_time)
         self._started, self._cpu = time.monotonic(), self._clock()
         one_offs = store.one_offs(record.id)
@@ -429,8 +430,8 @@ class _Session:
 
     def _cost(self, answer: Answer) -> float:
         """What the goal minimises, of one answer as it stands alone; NaN where it was not measured."""
-        from_ledger = standalone_cost(answer, self._experiment.goal.minimise, self._coefficients)
-        return float("nan") if from_ledger is None else from_ledger
+        found = cost(answer, self._experiment.goal.minimise, self._tariff)
+        return float("nan") if found is None else found
 
     def _why_stop(self) -> str:
         if self._stop():

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from workbench.comparison import COSTS, Comparison, Figures
+from workbench.comparison import SAVED, Comparison, Figures
 from workbench.errors import InputError
 from workbench.records import Configuration
 from workbench.specification import Goal
@@ -258,7 +258,7 @@ class _Choice:
         difference = None
         if chosen is not None and reference is not None:
             difference = self._difference(chosen, reference)
-            for unit in COSTS:
+            for unit in dict.fromkeys((*SAVED, self._goal.minimise)):
                 ratio = paired_ratio(self._costs[unit][chosen], self._costs[unit][reference], self._goal.confidence)
                 if ratio is not None:
                     savings[unit] = ratio

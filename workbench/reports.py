@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
-from workbench.coefficients import of_today, restore, with_hosted
+from workbench.coefficients import of_today, with_hosted
 from workbench.comparison import Comparison, compare_answers
 from workbench.errors import InputError
 from workbench.geography import WORLD
 from workbench.hosted import of_choices
 from workbench.impacts import RegionRanking, rank_regions, site_of
-from workbench.prices import price
+from workbench.prices import Price, price
 from workbench.recommendation import Recommendation, choose
-from workbench.records import Coefficients, HostedCoefficients, Question, ScoredAnswer, Triple, plugin_label
+from workbench.records import Question, ScoredAnswer, plugin_label
 from workbench.specification import Goal
 from workbench.store import RunRecord, Store
+from workbench.tariffs import Tariff, changes, of_environment, stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,69 +32,51 @@ class RunOverview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repricing:
-    """What a run's coefficients were, and what they are now."""
+    """What a run was priced with, and what it is priced with now."""
 
     run: str
-    before: Coefficients
-    after: Coefficients
+    before: Tariff
+    after: Tariff
 
     @property
     def changes(self) -> tuple[str, ...]:
         """What differs, figure by figure, in words; empty where nothing does."""
-        before, after = self.before, self.after
-        found = [
-            f"{what}: {_triple(old)} → {_triple(new)}"
-            for what, old, new in (
-                ("watts per busy vCPU", before.watts_per_busy_vcpu, after.watts_per_busy_vcpu),
-                ("watts per busy GPU", before.watts_per_busy_gpu, after.watts_per_busy_gpu),
-            )
-            if old != new
-        ]
-        for name in sorted({*before.hosted, *after.hosted, *before.not_estimated, *after.not_estimated}):
-            old_model, new_model = before.hosted.get(name), after.hosted.get(name)
-            if old_model == new_model:
-                continue
-            for part in ("prompt", "cached", "output"):
-                old, new = (_per_token(each, part) for each in (old_model, new_model))
-                if old != new:
-                    found.append(f"{name}, joules per {part} token: {_triple(old)} → {_triple(new)}")
-            if old_model and new_model and old_model.source != new_model.source:
-                found.append(f"{name}: {old_model.source} → {new_model.source}")
-        return tuple(found)
-
-
-def _per_token(model: HostedCoefficients | None, part: str) -> Triple | None:
-    values: Triple | None = None if model is None else getattr(model, f"joules_per_{part}_token")
-    return values
-
-
-def _triple(values: Triple | None) -> str:
-    return "not known" if values is None else f"{values[1]:.4g} ({values[0]:.4g}–{values[2]:.4g})"
+        return changes(self.before, self.after)
 
 
 def compare(run: str = "latest", *, store: Store | None = None) -> Comparison:
     """Every configuration's figures in a run (its name, or ``latest``)."""
     store = store or Store(create=False)
     record = store.get(run)
-    found = compare_answers(
+    return compare_answers(
         run=record.name,
         state=record.state,
         goal=Goal.model_validate(record.experiment["goal"]),
         environment=record.environment,
+        tariff=_tariff(record),
         trials=store.trials(record.id),
         questions=store.questions(record.id),
         answers=store.answers(record.id, texts=False),
         one_offs=store.one_offs(record.id),
         metrics=[plugin_label(choice) for choice in record.experiment["metrics"]],
     )
-    models = {model for figures in found.figures for model in figures.elsewhere}
-    models |= {model for reading in found.spent.one_offs.values() for model in reading.elsewhere}  # judges, embeddings
-    day = datetime.fromtimestamp(record.created, UTC)
+
+
+def _tariff(record: RunRecord) -> Tariff:
+    """What a run is priced with: what it stored; today's site and prices where an older version stored none."""
+    found = of_environment(record.environment)
+    if found.site is not None:
+        return found
+    models = (*found.coefficients.hosted, *found.coefficients.not_estimated)
     return replace(
-        found,
-        site=site_of(record.experiment.get("region", WORLD)),
-        prices={model: price(model, at=day) for model in sorted(models)},
+        found, site=site_of(record.experiment.get("region", WORLD)), prices=_prices_of(models, record.created)
     )
+
+
+def _prices_of(models: Iterable[str], created: float) -> dict[str, Price | None]:
+    """Prices on the day a run was made."""
+    day = datetime.fromtimestamp(created, UTC)
+    return {model: price(model, at=day) for model in sorted(models)}
 
 
 def regions(
@@ -118,7 +101,8 @@ def regions(
 
 
 def reprice(run: str = "latest", *, store: Store | None = None) -> Repricing:
-    """Price a stored run anew with today's coefficients for its processor and its models; nothing is run again.
+    """Price a stored run anew with today's coefficients for its processor and its models, today's figures of its site, and
+    the prices known today of the day it was made; nothing is run again.
 
     What was in force before is kept in the run's environment, under ``repriced_from``, the oldest first.
     """
@@ -126,13 +110,21 @@ def reprice(run: str = "latest", *, store: Store | None = None) -> Repricing:
     record = store.get(run)
     if record.state == "running":
         raise InputError(f"run {record.name!r} is running; wait for its end, or stop it first")
-    before = restore(record.environment["coefficients"])
-    after = with_hosted(of_today(before), *of_choices(record.experiment))
+    before = of_environment(record.environment)
+    ports = record.environment.get("server_ports", ())
+    known = with_hosted(of_today(before.coefficients), *of_choices(record.experiment, ports))
+    region = record.experiment.get("region", WORLD)
+    prices = _prices_of((*known.hosted, *known.not_estimated), record.created)
+    after = Tariff(coefficients=known, site=site_of(region), prices=prices)
     repricing = Repricing(run=record.name, before=before, after=after)
-    if repricing.changes:
-        earlier = [*record.environment.get("repriced_from", []), record.environment["coefficients"]]
-        environment = {**record.environment, "coefficients": asdict(after), "repriced_from": earlier}
-        store.update(record.id, environment=environment)
+    if repricing.changes and after.site is not None:
+        kept = ("coefficients", "site", "prices", "tariff_digest")
+        earlier = [
+            *record.environment.get("repriced_from", []),
+            {key: record.environment[key] for key in kept if key in record.environment},
+        ]
+        now = {"coefficients": asdict(known), "region": region, **stored(after.site, prices)}
+        store.update(record.id, environment={**record.environment, **now, "repriced_from": earlier})
     return repricing
 
 

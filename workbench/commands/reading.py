@@ -44,7 +44,11 @@ def compare(runs: tuple[str, ...], format_: str, out: Path | None, store_url: st
 @click.option("--metric", help="Decide on another metric [the declared one].")
 @click.option("--margin", type=float, help="How much below the best is acceptable.")
 @click.option("--floor", type=float, help="The least acceptable score.")
-@click.option("--minimise", type=click.Choice(["joules", "tokens", "seconds"]), help="What should be small.")
+@click.option(
+    "--minimise",
+    type=click.Choice(["joules", "tokens", "seconds", "dollars", "grams_co2e"]),
+    help="What should be small.",
+)
 @click.option(
     "--limit", "limits", multiple=True, metavar="p95_seconds=2", help="A service limit; may be given several times."
 )
@@ -166,10 +170,12 @@ def reprice(run: str, store_url: str | None) -> None:
       workbench reprice demo
     """
     found = lazy("reports").reprice(run, store=open_store(store_url))
-    click.echo(f"run {found.run}: {'repriced' if found.changes else 'its coefficients are those of today'}", err=True)
+    click.echo(
+        f"run {found.run}: {'repriced' if found.changes else 'what it is priced with is that of today'}", err=True
+    )
     for change in found.changes:
         click.echo(change)
-    for name, why in found.after.not_estimated.items():
+    for name, why in found.after.coefficients.not_estimated.items():
         click.echo(f"{name}: {why}", err=True)
 
 

@@ -35,7 +35,10 @@ LAYERS = (
     "executors",
     "experiment",
 )
-READING = "comparison footprint impacts recommendation charts exports explanations texts html_report region_report reports views"
+READING = (
+    "comparison breakdown mappings footprint impacts recommendation charts exports "
+    "explanations texts html_report region_report reports views"
+)
 TOP = "__init__ __main__ commands terminal doctor self_test imports setup launch app_server"
 RUNNING = {"pipeline", "experiment", "index", *registry.KINDS}
 

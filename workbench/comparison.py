@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from workbench import registry
+from workbench.breakdown import ModelRates, StageFigures, load_of, model_label, rates_by_model, stage_figures
 from workbench.grids import Site
-from workbench.ledger import add, price, scale, spent, standalone
+from workbench.ledger import add, net, price, scale, spent, standalone
 from workbench.pareto import frontier
 from workbench.prices import Price
 from workbench.records import (
@@ -50,9 +51,15 @@ class Latency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """One configuration's figures. Means are per answer; ``None`` is not measured. ``failures`` counts by code, ``losses``
-    by the place where wrong answers were lost. ``repeat_deviation`` is the standard deviation of the deciding score between
-    repeats of a question, pooled over questions; ``elsewhere`` the tokens of models on other machines, by model."""
+    """One configuration's figures. Means are per answer; ``None`` is not measured.
+
+    ``joules`` are gross, the mean over ``known`` of ``measured`` answers: the work of the others was seen by nobody.
+    ``net_joules`` leave the machine's idle power out where counters tell it; ``once_joules`` are one loading of the model and
+    one building of the index; ``stages`` sum to the answer; ``uncounted`` are answers whose tokens nobody told. ``failures``
+    counts by code, ``losses`` by the place where wrong answers were lost. ``repeat_deviation`` is the standard deviation of
+    the deciding score between repeats of a question, pooled over questions; ``elsewhere`` the tokens of models on other
+    machines, by model.
+    """
 
     configuration: Configuration
     state: str
@@ -73,6 +80,12 @@ class Figures:
     index_joules: Energy | None
     elsewhere: Mapping[str, Triple] = field(default_factory=dict)
     frontier: bool = False
+    known: int = 0
+    measured: int = 0
+    uncounted: int = 0
+    net_joules: Energy | None = None
+    once_joules: tuple[Energy | None, ...] = ()
+    stages: Mapping[str, StageFigures] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +100,8 @@ class Matrix:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """What the run itself took. ``one_off`` maps work to its reading; joules are ``None`` where any part was not measured."""
+    """What the run itself took. ``one_offs`` maps work to its reading; joules are ``None`` where any part was not measured,
+    but ``answering`` is what is known of all answers but ``unknown``."""
 
     answers: int
     answering: Energy | None
@@ -95,13 +109,15 @@ class Spent:
     one_off_joules: Energy | None
     one_off_per_answer: Energy | None
     tokens: int
+    unknown: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """Everything the tables, charts and the recommendation are made from.
 
-    ``site`` is where its energy is used, ``prices`` what is asked for tokens, by model; both as the run stored them.
+    ``site`` is where its energy is used, ``prices`` what is asked for tokens, by model; both as the run stored them. ``rates``
+    are what a token takes, by model. One-off work is shown spread over ``over_answers`` where that is stated.
     """
 
     run: str
@@ -113,6 +129,8 @@ class Comparison:
     spent: Spent
     site: Site | None = None
     prices: Mapping[str, Price | None] = field(default_factory=dict)
+    rates: Mapping[str, ModelRates] = field(default_factory=dict)
+    over_answers: int | None = None
 
     def of(self, configuration: str) -> Figures:
         """The figures of a configuration by its id."""
@@ -140,8 +158,9 @@ def compare_answers(
     for scored in answers:
         by_configuration[scored.answer.configuration].append(scored)
     matrix = _matrix(trials, questions, by_configuration, metrics, tariff)
+    rates = rates_by_model(trials, {key: [scored.answer for scored in each] for key, each in by_configuration.items()})
     figures = [
-        _figures(row, trial, by_configuration[trial.configuration.id], matrix, goal, coefficients)
+        _figures(row, trial, by_configuration[trial.configuration.id], matrix, goal, coefficients, one_offs, rates)
         for row, trial in enumerate(trials)
     ]
     quality = [
@@ -160,6 +179,7 @@ def compare_answers(
         spent=_spent([scored.answer for each in by_configuration.values() for scored in each], one_offs, coefficients),
         site=tariff.site,
         prices=tariff.prices,
+        rates=rates,
     )
 
 
@@ -197,12 +217,21 @@ def _matrix(
 
 
 def _figures(
-    row: int, trial: Trial, scored: list[ScoredAnswer], matrix: Matrix, goal: Goal, coefficients: Coefficients
+    row: int,
+    trial: Trial,
+    scored: list[ScoredAnswer],
+    matrix: Matrix,
+    goal: Goal,
+    coefficients: Coefficients,
+    one_offs: Sequence[OneOff],
+    rates: Mapping[str, ModelRates],
 ) -> Figures:
     answers = [each.answer for each in scored]
     answered = [answer for answer in answers if answer.failure is None or answer.failure.kind == "model"]
     readings = [standalone(answer.ledger) for answer in answered if answer.ledger.stages]
-    mean = scale(add(readings), 1 / len(readings)) if readings else None
+    priced = [answer for answer in answered if price(standalone(answer.ledger), coefficients) is not None]
+    known = [standalone(answer.ledger) for answer in priced]
+    mean = scale(add(known), 1 / len(known)) if known else None
     joules = None if mean is None else price(mean, coefficients)
     correct = sum(
         1
@@ -210,14 +239,16 @@ def _figures(
         for score in each.scores
         if score.metric == goal.metric and score.value is not None and score.value >= CORRECT_FROM
     )
+    built = None if trial.index is None or trial.index.build is None else price(trial.index.build, coefficients)
+    load, token = load_of(trial.configuration, one_offs), rates.get(model_label(trial.configuration))
     return Figures(
         configuration=trial.configuration,
         state=trial.state,
         reason=trial.reason,
         answers=len(answers),
         scores={metric: interval(values[row], goal.confidence) for metric, values in matrix.scores.items()},
-        tokens_in=_mean_or_none([reading.tokens_in for reading in readings]),
-        tokens_out=_mean_or_none([reading.tokens_out for reading in readings]),
+        tokens_in=_mean_of_known([reading.tokens_in for reading in readings]),
+        tokens_out=_mean_of_known([reading.tokens_out for reading in readings]),
         seconds=_latency(answered),
         joules=joules,
         joules_per_correct=None if joules is None or not correct else joules.central * len(readings) / correct,
@@ -227,10 +258,14 @@ def _figures(
         losses=dict(Counter(each.loss for each in scored if each.loss)),
         repeat_deviation=_repeat_deviation(scored, goal.metric),
         index=trial.index,
-        index_joules=None
-        if trial.index is None or trial.index.build is None
-        else price(trial.index.build, coefficients),
+        index_joules=built,
         elsewhere={} if mean is None else mean.elsewhere,
+        known=len(known),
+        measured=len(readings),
+        uncounted=sum(1 for reading in readings if reading.tokens_in is None or reading.tokens_out is None),
+        net_joules=None if mean is None else net(mean, coefficients),
+        once_joules=(None if load is None else price(load, coefficients), *([] if trial.index is None else [built])),
+        stages=stage_figures(priced, None if token is None else token.cpu_seconds, coefficients),
     )
 
 
@@ -280,9 +315,9 @@ def _latency(answers: Sequence[Answer]) -> Latency | None:
     return Latency(p50=float(p50), p95=float(p95), disturbed=used is answers and len(undisturbed) < len(answers))
 
 
-def _mean_or_none(values: Sequence[int | None]) -> float | None:
+def _mean_of_known(values: Sequence[int | None]) -> float | None:
     known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known and len(known) == len(values) else None
+    return sum(known) / len(known) if known else None
 
 
 def _known_mean(values: Array) -> float | None:
@@ -292,7 +327,8 @@ def _known_mean(values: Array) -> float | None:
 
 def _spent(answers: Sequence[Answer], one_offs: Sequence[OneOff], coefficients: Coefficients) -> Spent:
     readings = [spent(answer.ledger) for answer in answers if answer.ledger.stages]
-    total = add(readings) if readings else None
+    known = [reading for reading in readings if price(reading, coefficients) is not None]
+    total = add(known) if known else None
     works: dict[str, list[Reading]] = {}
     for work in one_offs:
         works.setdefault(work.work, []).append(work.reading)
@@ -306,5 +342,6 @@ def _spent(answers: Sequence[Answer], one_offs: Sequence[OneOff], coefficients: 
         one_off_per_answer=None
         if one_off is None or not answers
         else price(scale(one_off, 1 / len(answers)), coefficients),
-        tokens=0 if total is None else (total.tokens_in or 0) + (total.tokens_out or 0),
+        tokens=sum((reading.tokens_in or 0) + (reading.tokens_out or 0) for reading in readings),
+        unknown=len(readings) - len(known),
     )

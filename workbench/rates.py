@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.ledger import scale
 from workbench.records import Answer, Reading
 
 FEWEST_ANSWERS = 12
@@ -163,6 +164,18 @@ def tokens_of(parts: Sequence[Reading]) -> tuple[float, float] | None:
     read = [part.tokens_in - (part.tokens_cached or 0) for part in parts if part.tokens_in is not None]
     written = [part.tokens_out for part in parts if part.tokens_out is not None]
     return (float(sum(read)), float(sum(written))) if read and written else None
+
+
+def split(reading: Reading, rates: Rates) -> tuple[Reading, Reading] | None:
+    """A generation whose parts the engine did not tell, as prefill and decode in proportion to the rates; they sum to it.
+
+    ``None`` where the rates do not reach so far, or its tokens are unknown or were asked for elsewhere.
+    """
+    tokens = tokens_of([reading])
+    share = None if tokens is None or reading.elsewhere else rates.prefill_share(*tokens)
+    if share is None:
+        return None
+    return scale(reading, share, tokens_out=None), scale(reading, 1 - share, tokens_in=None, tokens_cached=None)
 
 
 def _design(table: Array) -> Array:

@@ -44,11 +44,16 @@ class Repricing:
         return changes(self.before, self.after)
 
 
-def compare(run: str = "latest", *, store: Store | None = None) -> Comparison:
-    """Every configuration's figures in a run (its name, or ``latest``)."""
+def compare(run: str = "latest", *, over_answers: int | None = None, store: Store | None = None) -> Comparison:
+    """Every configuration's figures in a run (its name, or ``latest``).
+
+    With ``over_answers`` loading a model and building an index are shown spread over so many answers, beside the rest.
+    """
+    if over_answers is not None and over_answers < 1:
+        raise InputError(f"answers is {over_answers}; expected a number from 1 on, over which one-off work is spread")
     store = store or Store(create=False)
     record = store.get(run)
-    return compare_answers(
+    found = compare_answers(
         run=record.name,
         state=record.state,
         goal=Goal.model_validate(record.experiment["goal"]),
@@ -60,6 +65,7 @@ def compare(run: str = "latest", *, store: Store | None = None) -> Comparison:
         one_offs=store.one_offs(record.id),
         metrics=[plugin_label(choice) for choice in record.experiment["metrics"]],
     )
+    return replace(found, over_answers=over_answers)
 
 
 def _tariff(record: RunRecord) -> Tariff:

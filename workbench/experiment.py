@@ -248,7 +248,7 @@ class _Session:
         for scored in store.answers(record.id, texts=False):
             self._answered.add(scored, self._cost(scored.answer))
             before.append(spent(scored.answer.ledger))
-        self._spent = before
+        self._spent = [self._known(reading) for reading in before]
         self._calls = self._done = self._answered.held
         self._failures = Counter({"failed": sum(1 for kind in store.answered(record.id).values() if kind)})
         self._in_a_row: dict[str, tuple[str, int]] = {}
@@ -360,7 +360,7 @@ class _Session:
         self._buffer.append(scored)
         self._answered.add(scored, self._cost(answer))
         reading = spent(answer.ledger)
-        self._spent.append(reading)
+        self._spent.append(self._known(reading))
         self._metered += reading.cpu_seconds or 0.0
         self._calls += 1
         if answer.failure is not None:
@@ -460,6 +460,14 @@ class _Session:
     def _joules(self) -> float | None:
         energy = price(self._total(), self._coefficients)
         return None if energy is None else energy.central
+
+    def _known(self, reading: Reading) -> Reading:
+        """What has a price of a reading; one answer that nobody saw must not keep a budget from being used up."""
+        if price(reading, self._coefficients) is not None:
+            return reading
+        return Reading(
+            seconds=reading.seconds, cpu_seconds=0.0, tokens_in=reading.tokens_in, tokens_out=reading.tokens_out
+        )
 
     def _total(self) -> Reading:
         if not self._spent:

@@ -14,12 +14,13 @@ import altair as alt
 import numpy as np
 import vl_convert
 
-from workbench.comparison import COSTS, Comparison
+from workbench.comparison import Comparison
 from workbench.errors import InputError
 from workbench.pareto import frontier
 from workbench.recommendation import Recommendation
 from workbench.records import plugin_label
 from workbench.stats import Array
+from workbench.tariffs import UNITS
 
 _AXIS_TITLES = {
     "joules": "energy per answer (J, {known})",
@@ -59,10 +60,10 @@ def pareto(
     """Quality against joules, tokens or another cost per answer: one point per configuration, its interval, the frontier.
 
     The recommended configuration is ringed and labelled. What was not measured cannot be drawn; the subtitle counts it.
-    Raises ``InputError`` for a cost that is none of ``COSTS``.
+    Raises ``InputError`` for a cost that is none of ``UNITS``.
     """
-    if cost not in COSTS:
-        raise InputError(f"cost is {cost!r}; expected one of {', '.join(COSTS)}")
+    if cost not in UNITS:
+        raise InputError(f"cost is {cost!r}; expected one of {', '.join(UNITS)}")
     chosen = recommendation.chosen.id if recommendation is not None and recommendation.chosen is not None else None
     label = "recommended" if recommendation is None or recommendation.verdict == "decided" else "provisional choice"
     points = _points(comparison, cost, chosen)

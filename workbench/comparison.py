@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from workbench import registry
 from workbench.breakdown import ModelRates, StageFigures, load_of, model_label, rates_by_model, stage_figures
+from workbench.contracts import Standings
 from workbench.grids import Site
-from workbench.ledger import add, net, price, scale, spent, standalone
+from workbench.ledger import add, generated_before, net, price, scale, spent, standalone
 from workbench.pareto import frontier
 from workbench.prices import Price
+from workbench.racing import settings
 from workbench.records import (
     CORRECT_FROM,
     Answer,
@@ -23,6 +26,7 @@ from workbench.records import (
     Energy,
     IndexFacts,
     OneOff,
+    PluginChoice,
     Question,
     Reading,
     ScoredAnswer,
@@ -33,9 +37,11 @@ from workbench.specification import Goal
 from workbench.stats import Array, Interval, interval
 from workbench.tariffs import UNITS, Tariff, cost, of_environment
 
-COSTS = UNITS
-SAVED = ("joules", "tokens", "seconds")
-"""The costs whose saving is always told; dollars and grams are where they are what the goal minimises."""
+if TYPE_CHECKING:
+    from workbench.store import Claimed
+
+COSTS = ("joules", "tokens", "seconds")
+"""The costs that every setup is compared on; dollars and grams of CO2e where they are what the goal minimises."""
 
 _ENOUGH_UNDISTURBED = 10  # answers; below that, latency is shown over all of them and marked
 
@@ -101,7 +107,12 @@ class Matrix:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
     """What the run itself took. ``one_offs`` maps work to its reading; joules are ``None`` where any part was not measured,
-    but ``answering`` is what is known of all answers but ``unknown``."""
+    but ``answering`` is what is known of all answers but ``unknown``.
+
+    ``reading`` is what answering took as it ran, ``alone`` what the same answers take when nothing is shared
+    (``None``: no answer has a stage); ``generated_before`` counts answers whose text another answer had been given,
+    ``asked`` the questions of the comparison that each configuration was asked.
+    """
 
     answers: int
     answering: Energy | None
@@ -110,6 +121,28 @@ class Spent:
     one_off_per_answer: Energy | None
     tokens: int
     unknown: int = 0
+    reading: Reading | None = None
+    alone: Reading | None = None
+    generated_before: int = 0
+    asked: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tested:
+    """What a pick and its reference, by their ids, scored on a split that the race never saw, in the order asked.
+
+    ``alpha`` is the error that was left for this claim, 0 where the split had been used up before; ``available`` the
+    number of its questions. ``lost``: answers were lost to infrastructure failures, so that nothing can be said.
+    """
+
+    pick: str
+    reference: str
+    split: str
+    alpha: float
+    available: int
+    pick_scores: Array
+    reference_scores: Array
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +151,7 @@ class Comparison:
 
     ``site`` is where its energy is used, ``prices`` what is asked for tokens, by model; both as the run stored them. ``rates``
     are what a token takes, by model. One-off work is shown spread over ``over_answers`` where that is stated.
+    ``standings`` is what its strategy decided on, ``tested`` how the pick of a race did on questions it never saw.
     """
 
     run: str
@@ -131,6 +165,14 @@ class Comparison:
     prices: Mapping[str, Price | None] = field(default_factory=dict)
     rates: Mapping[str, ModelRates] = field(default_factory=dict)
     over_answers: int | None = None
+    strategy: PluginChoice = "grid"
+    standings: Standings | None = None
+    tested: Tested | None = None
+
+    @property
+    def raced(self) -> bool:
+        """Whether configurations were stopped while the run was going on."""
+        return settings(self.strategy) is not None
 
     def of(self, configuration: str) -> Figures:
         """The figures of a configuration by its id."""
@@ -149,14 +191,25 @@ def compare_answers(
     one_offs: Sequence[OneOff],
     metrics: Sequence[str],
     tariff: Tariff | None = None,
+    strategy: PluginChoice = "grid",
+    unseen: Sequence[Question] = (),
+    claimed: Claimed | None = None,
 ) -> Comparison:
     """Add up a run, by the tariff it stored or another. Intervals resample questions; repeats of a question are averaged
-    first."""
+    first.
+
+    Answers to ``unseen`` questions stay out of every figure but what the run has spent; they judge the pair of ``claimed``.
+    """
     tariff = of_environment(environment) if tariff is None else tariff
     coefficients = tariff.coefficients
     by_configuration: dict[str, list[ScoredAnswer]] = {trial.configuration.id: [] for trial in trials}
+    new = {question.id for question in unseen}
+    tests: list[ScoredAnswer] = []
     for scored in answers:
-        by_configuration[scored.answer.configuration].append(scored)
+        if scored.answer.question in new:
+            tests.append(scored)
+        else:
+            by_configuration[scored.answer.configuration].append(scored)
     matrix = _matrix(trials, questions, by_configuration, metrics, tariff)
     rates = rates_by_model(trials, {key: [scored.answer for scored in each] for key, each in by_configuration.items()})
     figures = [
@@ -176,10 +229,72 @@ def compare_answers(
         environment=environment,
         figures=tuple(replace(each, frontier=flag) for each, flag in zip(figures, on, strict=True)),
         matrix=matrix,
-        spent=_spent([scored.answer for each in by_configuration.values() for scored in each], one_offs, coefficients),
+        spent=_spent(
+            [scored.answer for each in (*by_configuration.values(), tests) for scored in each],
+            {question.id for question in questions},
+            one_offs,
+            coefficients,
+        ),
         site=tariff.site,
         prices=tariff.prices,
         rates=rates,
+        strategy=strategy,
+        standings=_standings(trials, matrix, by_configuration, goal),
+        tested=None if claimed is None else _tested(claimed, unseen, tests, goal.metric),
+    )
+
+
+def _standings(
+    trials: Sequence[Trial], matrix: Matrix, answers: Mapping[str, Sequence[ScoredAnswer]], goal: Goal
+) -> Standings:
+    """What the run's strategy decides on, put together as the run itself does."""
+    column = {question.id: number for number, question in enumerate(matrix.questions)}
+    shape = (len(trials), len(matrix.questions))
+    answered, sums = np.zeros(shape), np.zeros(shape)
+    incomplete = np.array([trial.state == "incomplete" for trial in trials])
+    for row, trial in enumerate(trials):
+        for scored in answers[trial.configuration.id]:
+            answer = scored.answer
+            at = row, column[answer.question]
+            answered[at] += 1
+            measured = answer.undisturbed and answer.ledger.stages
+            sums[at] += standalone(answer.ledger).seconds if measured else np.nan
+            incomplete[row] |= answer.failure is not None and answer.failure.kind == "infrastructure"
+    with np.errstate(invalid="ignore", divide="ignore"):
+        seconds = sums / answered
+    return Standings(
+        configurations=matrix.configurations,
+        answered=answered > 0,
+        scores=matrix.scores[goal.metric],
+        costs=matrix.costs[goal.minimise],
+        seconds=seconds,
+        expected_costs=np.array([trial.expected_cost for trial in trials]),
+        closed=np.zeros(len(trials), dtype=bool),
+        incomplete=incomplete,
+    )
+
+
+def _tested(claimed: Claimed, unseen: Sequence[Question], tests: Sequence[ScoredAnswer], metric: str) -> Tested:
+    """The pair's scores on the unseen questions that both have answered, from the first on."""
+    pair = (str(claimed.claim["pick"]), str(claimed.claim["reference"]))
+    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    lost = False
+    for scored in tests:
+        failure = scored.answer.failure
+        lost |= failure is not None and failure.kind == "infrastructure"
+        value = next((each.value for each in scored.scores if each.metric == metric), None)
+        found[scored.answer.configuration, scored.answer.question].append(np.nan if value is None else value)
+    both = list(itertools.takewhile(lambda each: all((one, each.id) in found for one in pair), unseen))
+    pick, reference = (np.array([np.mean(found[one, each.id]) for each in both]) for one in pair)
+    return Tested(
+        pick=pair[0],
+        reference=pair[1],
+        split=claimed.split,
+        alpha=claimed.alpha,
+        available=len(unseen),
+        pick_scores=pick,
+        reference_scores=reference,
+        lost=lost,
     )
 
 
@@ -192,7 +307,7 @@ def _matrix(
 ) -> Matrix:
     column = {question.id: number for number, question in enumerate(questions)}
     shape = (len(trials), len(questions))
-    sums = {name: np.zeros(shape) for name in (*metrics, *COSTS)}
+    sums = {name: np.zeros(shape) for name in (*metrics, *UNITS)}
     counts = np.zeros(shape)
     for row, trial in enumerate(trials):
         for scored in by_configuration[trial.configuration.id]:
@@ -203,7 +318,7 @@ def _matrix(
                 value = values.get(metric)
                 sums[metric][at] += np.nan if value is None else value
             infrastructure = scored.answer.failure is not None and scored.answer.failure.kind == "infrastructure"
-            for unit in COSTS:
+            for unit in UNITS:
                 value = None if infrastructure else cost(scored.answer, unit, tariff)
                 sums[unit][at] += np.nan if value is None else value
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -212,7 +327,7 @@ def _matrix(
         configurations=tuple(trial.configuration for trial in trials),
         questions=tuple(questions),
         scores={metric: means[metric] for metric in metrics},
-        costs={unit: means[unit] for unit in COSTS},
+        costs={unit: means[unit] for unit in UNITS},
     )
 
 
@@ -325,10 +440,12 @@ def _known_mean(values: Array) -> float | None:
     return float(kept.mean()) if len(kept) else None
 
 
-def _spent(answers: Sequence[Answer], one_offs: Sequence[OneOff], coefficients: Coefficients) -> Spent:
-    readings = [spent(answer.ledger) for answer in answers if answer.ledger.stages]
-    known = [reading for reading in readings if price(reading, coefficients) is not None]
-    total = add(known) if known else None
+def _spent(
+    answers: Sequence[Answer], questions: Set[str], one_offs: Sequence[OneOff], coefficients: Coefficients
+) -> Spent:
+    ledgers = [answer.ledger for answer in answers if answer.ledger.stages]
+    total = add(map(spent, ledgers)) if ledgers else None
+    known = [reading for reading in map(spent, ledgers) if price(reading, coefficients) is not None]
     works: dict[str, list[Reading]] = {}
     for work in one_offs:
         works.setdefault(work.work, []).append(work.reading)
@@ -336,12 +453,20 @@ def _spent(answers: Sequence[Answer], one_offs: Sequence[OneOff], coefficients: 
     one_off = add(list(by_work.values())) if by_work else None
     return Spent(
         answers=len(answers),
-        answering=None if total is None else price(total, coefficients),
+        answering=price(add(known), coefficients) if known else None,
         one_offs=by_work,
         one_off_joules=None if one_off is None else price(one_off, coefficients),
         one_off_per_answer=None
         if one_off is None or not answers
         else price(scale(one_off, 1 / len(answers)), coefficients),
-        tokens=sum((reading.tokens_in or 0) + (reading.tokens_out or 0) for reading in readings),
-        unknown=len(readings) - len(known),
+        tokens=0 if total is None else (total.tokens_in or 0) + (total.tokens_out or 0),
+        unknown=len(ledgers) - len(known),
+        reading=total,
+        alone=add(map(standalone, ledgers)) if ledgers else None,
+        generated_before=sum(map(generated_before, ledgers)),
+        asked=Counter(
+            configuration
+            for configuration, question in {(each.configuration, each.question) for each in answers}
+            if question in questions
+        ),
     )

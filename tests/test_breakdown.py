@@ -125,7 +125,8 @@ def test_one_refused_answer_hides_nothing_of_the_others():
     assert (two.known, two.measured, two.uncounted) == (20, 21, 1)
     assert (two.tokens_in, two.tokens_out) == (one.tokens_in, one.tokens_out)
     assert two.stages == one.stages
-    assert beside.spent.answering == alone.spent.answering
+    assert beside.spent.answering is None
+    assert beside.spent.answering_known == alone.spent.answering_known == alone.spent.answering
     assert (alone.spent.unknown, beside.spent.unknown) == (0, 1)
     said = "\n".join(notes(beside))
     assert "the mean of 20 of 21 answers" in said

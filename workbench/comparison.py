@@ -107,7 +107,7 @@ class Matrix:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
     """What the run itself took. ``one_offs`` maps work to its reading; joules are ``None`` where any part was not measured,
-    but ``answering`` is what is known of all answers but ``unknown``.
+    but ``answering_known`` is that of all answers but ``unknown``.
 
     ``reading`` is what answering took as it ran, ``alone`` what the same answers take when nothing is shared
     (``None``: no answer has a stage); ``generated_before`` counts answers whose text another answer had been given,
@@ -121,6 +121,7 @@ class Spent:
     one_off_per_answer: Energy | None
     tokens: int
     unknown: int = 0
+    answering_known: Energy | None = None
     reading: Reading | None = None
     alone: Reading | None = None
     generated_before: int = 0
@@ -453,7 +454,8 @@ def _spent(
     one_off = add(list(by_work.values())) if by_work else None
     return Spent(
         answers=len(answers),
-        answering=price(add(known), coefficients) if known else None,
+        answering=None if total is None else price(total, coefficients),
+        answering_known=price(add(known), coefficients) if known else None,
         one_offs=by_work,
         one_off_joules=None if one_off is None else price(one_off, coefficients),
         one_off_per_answer=None

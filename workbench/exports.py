@@ -204,6 +204,7 @@ def as_mapping(comparison: Comparison) -> dict[str, Any]:
             "answers": comparison.spent.answers,
             "tokens": comparison.spent.tokens,
             "answering_joules": energy_mapping(comparison.spent.answering),
+            "answering_joules_known": energy_mapping(comparison.spent.answering_known),
             "answers_without_joules": comparison.spent.unknown,
             "one_off_joules": energy_mapping(comparison.spent.one_off_joules),
             "one_off_joules_per_answer": energy_mapping(comparison.spent.one_off_per_answer),

@@ -153,7 +153,11 @@ class Metric(Protocol):
 
 
 class Meter(Protocol):
-    """Observes a window of work. ``stop`` returns ``None`` where nothing could be observed."""
+    """Observes a window of work. ``stop`` returns ``None`` where nothing could be observed.
+
+    One that reads the clocks of servers on this machine, too, has their ``ports``, and ``cpu_seconds()``, what it has read
+    of all clocks so far: what a model with such a ``port`` answers is in its windows, and not booked as done elsewhere.
+    """
 
     name: str
 

@@ -24,7 +24,7 @@ from workbench.control import Control, check_budget
 from workbench.environment import changes, environment, with_new_models
 from workbench.errors import InputError, NotComparable, Stopped
 from workbench.expected import expected_costs
-from workbench.ledger import Recorder, add, spent, standalone_cost
+from workbench.ledger import Recorder, add, spent
 from workbench.library import load_corpus, load_evalset
 from workbench.losses import place_of_loss
 from workbench.ordering import in_blocks
@@ -48,6 +48,7 @@ from workbench.records import (
 from workbench.space import Points, point_configuration, points
 from workbench.specification import Confirmation, Experiment, Goal, Selection, one_point, read_experiment
 from workbench.store import AT_WORK, RunRecord, Store
+from workbench.tariffs import cost, of_environment
 from workbench.workers import PipelineFactory
 
 _FLUSH_SECONDS = 0.5
@@ -281,8 +282,10 @@ class _Session:
         self._meter = meter
         self._judged: dict[str, list[Reading]] = {}
         self._progress = progress
-        self._coefficients = restore(record.environment["coefficients"])
-        self._cpu = time.process_time()
+        self._tariff = of_environment(record.environment)
+        self._coefficients = self._tariff.coefficients
+        self._clock: Callable[[], float] = getattr(meter, "cpu_seconds", time.process_time)
+        self._cpu = self._clock()
         one_offs = store.one_offs(record.id)
         self._one_offs_before = len(one_offs)
         self._current = ""
@@ -544,7 +547,7 @@ class _Session:
         here = self.workers.runs_here
         done = [work for work in one_offs[self._one_offs_before :] if here or work.work in self._judged]
         metered = sum(work.reading.cpu_seconds or 0.0 for work in done) + here * self._metered
-        cpu_seconds = max(time.process_time() - self._cpu - metered, 0.0)
+        cpu_seconds = max(self._clock() - self._cpu - metered, 0.0)
         rest = Reading(seconds=self._control.take_seconds(), cpu_seconds=cpu_seconds)
         self.book(OneOff(work=HARNESS, what="loop, scoring, storing", reading=rest))
         self._cpu += metered + cpu_seconds
@@ -552,8 +555,8 @@ class _Session:
 
     def _cost(self, answer: Answer) -> float:
         """What the goal minimises, of one answer as it stands alone; NaN where it was not measured."""
-        from_ledger = standalone_cost(answer, self._experiment.goal.minimise, self._coefficients)
-        return float("nan") if from_ledger is None else from_ledger
+        found = cost(answer, self._experiment.goal.minimise, self._tariff)
+        return float("nan") if found is None else found
 
     def report(self, doing: str) -> None:
         """Tell whoever watches where the run stands, and what it is about if that takes long."""

@@ -30,7 +30,6 @@ _KIND_OF_AXIS = {
 }
 _LONGEST_RANGE = 1000
 _PRESETS = Path(__file__).parent / "presets"
-_NOT_YET = {"dollars": "prices", "grams_co2e": "carbon accounting"}
 
 _brief = reprlib.Repr()  # a value in a message must stay readable, however deep or long it is
 _brief.maxlevel, _brief.maxlist, _brief.maxstring, _brief.maxother = 2, 4, 80, 80
@@ -171,19 +170,8 @@ class Goal(_Strict):
     floor: Annotated[Number, Field(ge=0, le=1)] | None = None
     confidence: Annotated[Number, Field(gt=0.5, lt=1)] = 0.95
     reference: Annotated[str | dict[str, Any], BeforeValidator(_reference)] = "best"
-    minimise: Literal["joules", "tokens", "seconds"] = "joules"
+    minimise: Literal["joules", "tokens", "seconds", "dollars", "grams_co2e"] = "joules"
     limits: dict[Literal["p50_seconds", "p95_seconds"], Annotated[Number, Field(gt=0)]] = {}
-
-    @field_validator("minimise", mode="before")
-    @classmethod
-    def _measurable(cls, value: Any) -> Any:
-        if value in _NOT_YET:
-            raise PydanticCustomError(
-                "not_yet",
-                "cannot be minimised yet: {what} come in a later version; use joules, tokens or seconds",
-                {"what": _NOT_YET[value]},
-            )
-        return value
 
 
 class Budget(_Strict):

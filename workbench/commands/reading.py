@@ -14,9 +14,10 @@ from workbench.commands._shared import deliver, format_option, lazy, open_store,
 @click.command()
 @click.argument("runs", nargs=-1, metavar="RUN …")
 @format_option
+@click.option("--answers", type=int, metavar="N", help="Show loading and indexing spread over N answers, too.")
 @out_option
 @store_option
-def compare(runs: tuple[str, ...], format_: str, out: Path | None, store_url: str | None) -> None:
+def compare(runs: tuple[str, ...], format_: str, answers: int | None, out: Path | None, store_url: str | None) -> None:
     """Compare the configurations of a run [latest]: scores, tokens, latency, joules, failures, with intervals.
 
     \b
@@ -24,6 +25,7 @@ def compare(runs: tuple[str, ...], format_: str, out: Path | None, store_url: st
       workbench compare
       workbench compare demo --format html --out demo.html
       workbench compare demo --format json
+      workbench compare demo --answers 10000
     """
     exports, terminal = lazy("exports"), lazy("terminal")
     if out is not None and format_ == "table":
@@ -32,7 +34,7 @@ def compare(runs: tuple[str, ...], format_: str, out: Path | None, store_url: st
         raise click.UsageError("--out holds one run; name one")
     with_store = open_store(store_url)
     for name in runs or ("latest",):
-        comparison = workbench.compare(name, store=with_store)
+        comparison = workbench.compare(name, over_answers=answers, store=with_store)
         if format_ == "table":
             terminal.print_comparison(comparison)
         else:
@@ -44,7 +46,11 @@ def compare(runs: tuple[str, ...], format_: str, out: Path | None, store_url: st
 @click.option("--metric", help="Decide on another metric [the declared one].")
 @click.option("--margin", type=float, help="How much below the best is acceptable.")
 @click.option("--floor", type=float, help="The least acceptable score.")
-@click.option("--minimise", type=click.Choice(["joules", "tokens", "seconds"]), help="What should be small.")
+@click.option(
+    "--minimise",
+    type=click.Choice(["joules", "tokens", "seconds", "dollars", "grams_co2e"]),
+    help="What should be small.",
+)
 @click.option(
     "--limit", "limits", multiple=True, metavar="p95_seconds=2", help="A service limit; may be given several times."
 )
@@ -166,10 +172,12 @@ def reprice(run: str, store_url: str | None) -> None:
       workbench reprice demo
     """
     found = lazy("reports").reprice(run, store=open_store(store_url))
-    click.echo(f"run {found.run}: {'repriced' if found.changes else 'its coefficients are those of today'}", err=True)
+    click.echo(
+        f"run {found.run}: {'repriced' if found.changes else 'what it is priced with is that of today'}", err=True
+    )
     for change in found.changes:
         click.echo(change)
-    for name, why in found.after.not_estimated.items():
+    for name, why in found.after.coefficients.not_estimated.items():
         click.echo(f"{name}: {why}", err=True)
 
 

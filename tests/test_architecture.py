@@ -27,15 +27,18 @@ PAGES = [path for path in [ROOT / "app.py", *sorted((ROOT / "pages").glob("*.py"
 # From the ground up: a module imports from its own line or from those above it.
 LAYERS = (
     "records errors",
-    "contracts ledger stats registry coefficients hosted geography grid_data grids prices words normalise losses "
+    "contracts ledger stats ratios registry coefficients hosted geography grid_data grids prices words normalise losses "
     "cutoff tokens weights templates packing pareto examples",
     " ".join(kind for kind in registry.KINDS if kind != "executors"),
-    "readers library python_topics space specification schema index store environment answered",
+    "readers library python_topics space specification schema index store bundle environment answered",
     "pipeline",
     "executors",
     "experiment",
 )
-READING = "comparison footprint impacts recommendation charts exports explanations texts html_report region_report reports views"
+READING = (
+    "comparison footprint impacts recommendation charts exports explanations texts html_report region_report reports views "
+    "certificate certificate_html verification gating gate_report"
+)
 TOP = "__init__ __main__ commands terminal doctor self_test imports setup launch app_server"
 RUNNING = {"pipeline", "experiment", "index", *registry.KINDS}
 
@@ -75,6 +78,7 @@ PUBLIC = [
     "answer_rows",
     "answers",
     "ask",
+    "certify",
     "check",
     "compare",
     "comparison_rows",
@@ -82,6 +86,7 @@ PUBLIC = [
     "experiments",
     "export",
     "free_name",
+    "gate",
     "launched",
     "ledger_rows",
     "load_corpus",
@@ -100,6 +105,7 @@ PUBLIC = [
     "sentences",
     "start",
     "stop",
+    "verify",
     "watch",
 ]
 

@@ -28,6 +28,7 @@ _HOME = {
     "answer_rows": "views",
     "answers": "reports",
     "ask": "setup",
+    "certify": "certificate",
     "check": "doctor",
     "compare": "reports",
     "comparison_rows": "views",
@@ -35,6 +36,7 @@ _HOME = {
     "experiments": "specification",
     "export": "exports",
     "free_name": "launch",
+    "gate": "gating",
     "launched": "launch",
     "ledger_rows": "views",
     "load_corpus": "library",
@@ -53,6 +55,7 @@ _HOME = {
     "sentences": "recommendation",
     "start": "launch",
     "stop": "reports",
+    "verify": "verification",
     "watch": "launch",
 }
 

@@ -44,6 +44,24 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """One thing that was to be shown, and whether it was: what it is about, against whom, at which error ``alpha``.
+
+    ``questions`` is how many were used of the ``available`` ones.
+    """
+
+    about: Literal["these questions", "new questions"]
+    against: Literal["every configuration", "the reference", "the floor", "anything cheaper"]
+    statement: str
+    alpha: float
+    shown: bool
+    reference: Configuration | None
+    difference: Interval | None
+    questions: int
+    available: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recommendation:
     """The verdict with its evidence.
 
@@ -65,6 +83,8 @@ class Recommendation:
     questions_needed: int | None
     rejections: tuple[Rejection, ...]
     nearest_miss: str = ""
+    level: str = "fixed sample"
+    claims: tuple[Claim, ...] = ()
 
 
 def choose(comparison: Comparison, goal: Goal | None = None) -> Recommendation:

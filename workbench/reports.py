@@ -195,6 +195,16 @@ def runs(*, store: Store | None = None) -> list[RunOverview]:
     ]
 
 
+def deletable(store: Store, run: str) -> RunRecord:
+    """The run of a name if it may be deleted: nobody writes it, and it is named, not only the newest."""
+    record = store.get(run)
+    if record.name != run:
+        raise InputError(f"name the run to delete; the newest is {record.name!r}")
+    if record.state == "running":
+        raise InputError(f"run {run!r} is running; stop it first: workbench stop {run}")
+    return record
+
+
 def stop(run: str, *, store: Store | None = None) -> None:
     """Ask the process that writes a run to stop after the answers it is making; running the experiment again continues it."""
     store = store or Store(create=False)

@@ -52,6 +52,13 @@ def compare(runs: tuple[str, ...], format_: str, out: Path | None, store_url: st
 @click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the chosen setup here (setup.yaml)."
 )
+@click.option(
+    "--certificate",
+    "certificate_file",
+    metavar="FILE.json",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the certificate here, and as a page beside it [with --out: certificate.json beside the setup].",
+)
 @store_option
 @click.pass_context
 def recommend(
@@ -64,6 +71,7 @@ def recommend(
     limits: tuple[str, ...],
     format_: str,
     out: Path | None,
+    certificate_file: Path | None,
     store_url: str | None,
 ) -> None:
     """The smallest setup that is still good enough: which, why, and why not the others.
@@ -74,6 +82,7 @@ def recommend(
       workbench recommend
       workbench recommend demo --margin 0.1 --limit p95_seconds=2
       workbench recommend demo --out setup.yaml
+      workbench recommend demo --certificate evidence/demo.json
     """
     with_store = open_store(store_url)
     comparison = workbench.compare(run, store=with_store)
@@ -86,6 +95,14 @@ def recommend(
     if out is not None and found.chosen is not None:
         experiment = with_store.get(comparison.run).experiment
         deliver(lazy("setup").setup_text(found, comparison, experiment), out)
+    if certificate_file is None and out is not None:
+        certificate_file = out.with_name("certificate.json")
+    if certificate_file is not None:
+        certificate = lazy("certificate")
+        content = certificate.certificate(found, comparison, with_store)
+        deliver(certificate.certificate_text(content), certificate_file)
+        page = lazy("certificate_html").render_certificate(content)
+        deliver(page, certificate_file.with_suffix(".html"))
     if found.chosen is None:
         context.exit(1)
 
@@ -136,11 +153,14 @@ def answers(
         lazy("terminal").print_rows(columns, exports.answer_rows(pairs, metrics))
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--format", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @store_option
-def runs(format_: str, store_url: str | None) -> None:
-    """List the runs in the store, newest first."""
+@click.pass_context
+def runs(context: click.Context, format_: str, store_url: str | None) -> None:
+    """List the runs in the store, newest first; or delete, export, import one."""
+    if context.invoked_subcommand is not None:
+        return
     terminal = lazy("terminal")
     found = workbench.runs(store=None if store_url is None else open_store(store_url))
     if format_ == "json":

@@ -366,7 +366,8 @@ def _resource(what: str, here: _Side, base: _Side, min_effect: float, tests: int
     alpha = 1 - here.comparison.goal.confidence
     sampled = ratios(a, b, statistic)
     ratio = float(over(statistic(a), statistic(b)))
-    low, high, surely = (float(each) for each in np.quantile(sampled, [alpha / 2, 1 - alpha / 2, alpha / 2 / tests]))
+    ends = [alpha / 2, 1 - alpha / 2, alpha / 2 / tests]
+    low, high, surely = (float(each) for each in np.quantile(sampled, ends, method="inverted_cdf"))  # may be infinite
     effect = Interval(mean=ratio, low=low, high=high, n=n)
     said = f"{_times(ratio)} ({_times(low)} to {_times(high)}) against at most {_times(bound)}"
     if high <= bound:
@@ -418,4 +419,4 @@ def _times(ratio: float) -> str:
 
 
 def _would_do(needed: int | None) -> str:
-    return f"about {needed:,} would" if needed is not None else "no realistic number would: it lies on the bound"
+    return f"about {needed:,} would" if needed is not None else "no realistic number would"

@@ -119,10 +119,10 @@ def delete(context: click.Context, name: str, yes: bool, store_url: str | None) 
     """Delete a run with all its answers; a run that is running is refused."""
     store = open_store(_named(context, store_url))
     record = lazy("reports").deletable(store, name)
-    if not yes:
-        click.confirm(
-            f"Delete run {record.name!r} with its {store.count_answers(record.id):,} answers?", abort=True, err=True
-        )
+    question = f"Delete run {record.name!r} with its {store.count_answers(record.id):,} answers?"
+    if not yes and not click.confirm(question, err=True):
+        click.echo("kept", err=True)
+        context.exit(1)
     store.delete(record.id)
     click.echo(f"deleted: {record.name}", err=True)
 
@@ -151,7 +151,10 @@ def import_(context: click.Context, bundle: Path, name: str | None, store_url: s
 
 def _named(context: click.Context, store_url: str | None) -> str | None:
     """The store that was named, before the subcommand's name or after it."""
-    return store_url or (context.parent and context.parent.params["store_url"])
+    if store_url is not None or context.parent is None:
+        return store_url
+    named: str | None = context.parent.params["store_url"]
+    return named
 
 
 def _plain(found: Any) -> dict[str, Any]:

@@ -84,6 +84,8 @@ def recommend(
       workbench recommend demo --out setup.yaml
       workbench recommend demo --certificate evidence/demo.json
     """
+    if certificate_file is not None and certificate_file.suffix == ".html":
+        raise click.UsageError("--certificate names the JSON file, as certificate.json; its page is written beside it")
     with_store = open_store(store_url)
     comparison = workbench.compare(run, store=with_store)
     goal = _goal(comparison.goal, metric, margin, floor, minimise, limits)
@@ -96,7 +98,10 @@ def recommend(
         experiment = with_store.get(comparison.run).experiment
         deliver(lazy("setup").setup_text(found, comparison, experiment), out)
     if certificate_file is None and out is not None:
-        certificate_file = out.with_name("certificate.json")
+        if comparison.state == "running":
+            click.echo(f"no certificate is written while run {comparison.run} is running", err=True)
+        else:
+            certificate_file = out.with_name("certificate.json")
     if certificate_file is not None:
         certificate = lazy("certificate")
         content = certificate.certificate(found, comparison, with_store)

@@ -37,7 +37,7 @@ LAYERS = (
 )
 READING = (
     "comparison footprint impacts recommendation charts exports explanations texts html_report region_report reports views "
-    "certificate certificate_html verification gating gate_report"
+    "certificate certificate_html verification pairing gating gate_report"
 )
 TOP = "__init__ __main__ commands terminal doctor self_test imports setup launch app_server"
 RUNNING = {"pipeline", "experiment", "index", *registry.KINDS}

@@ -7,7 +7,7 @@ measure has *passed* when it is shown to stay within its bound, has *regressed* 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from math import isfinite
@@ -17,13 +17,12 @@ from typing import Any, Literal
 import numpy as np
 
 from workbench.bundle import opened
-from workbench.coefficients import restore
 from workbench.comparison import Comparison
-from workbench.errors import InputError, NotComparable
-from workbench.ledger import price, standalone
+from workbench.errors import InputError
+from workbench.pairing import Side, common_questions, must_compare, notes, same_answers, side
 from workbench.ratios import Statistic, over, ratio_questions_needed, ratios
 from workbench.recommendation import choose
-from workbench.records import CORRECT_FROM, Answer, Configuration, Question
+from workbench.records import Configuration
 from workbench.reports import compare, find_configuration
 from workbench.stats import (
     DIFFERENCE_PRIOR,
@@ -38,7 +37,6 @@ from workbench.store import RunRecord, Store
 Status = Literal["passed", "regressed", "not shown"]
 RESOURCES = ("tokens", "p95_seconds", "joules", "joules_per_correct")
 
-_MACHINE = {"processor": "the processor", "vcpus": "the vCPUs", "meter": "the meter"}
 _UNITS = {
     "tokens": "tokens per answer",
     "p95_seconds": "seconds, 95th percentile of answers",
@@ -87,22 +85,6 @@ class Gate:
         return "regressed" if "regressed" in found else "not shown" if "not shown" in found else "passed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Side:
-    """One of the two runs: its chosen setup and what is known of each question, NaN where nothing is."""
-
-    name: str
-    comparison: Comparison
-    configuration: Configuration
-    questions: dict[str, Question]
-    scores: Array
-    tokens: Array
-    seconds: Array
-    joules: Array
-    correct: Array
-    texts: tuple[frozenset[str], ...]
-
-
 def gate(
     run: str = "latest",
     *,
@@ -119,6 +101,7 @@ def gate(
     is acceptable (0.05: 5 %). Raises ``NotComparable`` for other questions, another metric, or another machine or meter
     where ``resources`` ask for seconds or joules.
     """
+    resources = tuple(dict.fromkeys(resources))
     unknown = [each for each in resources if each not in RESOURCES]
     if unknown or not 0 <= min_effect <= 10:
         problems = [f"resource is {each!r}; expected one of {', '.join(RESOURCES)}" for each in unknown]
@@ -130,13 +113,13 @@ def gate(
         if against.endswith(".zip") and Path(against).exists():
             base_store, base_name = stack.enter_context(opened(Path(against))), "latest"
         base_record, base_comparison = _run(base_store, base_name)
-        _must_compare(comparison, base_comparison, resources)
+        must_compare(comparison, base_comparison, resources)
         chosen = _chosen(store, record, comparison, configuration, "--configuration")
         other = _chosen(base_store, base_record, base_comparison, base_configuration, "--base-configuration")
-        common = _common(comparison, base_comparison)
+        common = common_questions(comparison, base_comparison)
         metric = comparison.goal.metric
-        here = _side(store, record, comparison, chosen, common, metric)
-        base = _side(base_store, base_record, base_comparison, other, common, metric)
+        here = side(store, record, comparison, chosen, common, metric)
+        base = side(base_store, base_record, base_comparison, other, common, metric)
     checks = [_quality(here, base)]
     resource_checks = [_resource(each, here, base, min_effect, len(resources)) for each in resources]
     missing = [each for each, found in zip(resources, resource_checks, strict=True) if found is None]
@@ -147,7 +130,7 @@ def gate(
         base_configuration=other,
         questions=len(common),
         checks=(*checks, *(each for each in resource_checks if each is not None)),
-        notes=(*(f"{_UNITS[each]}: not measured in either run" for each in missing), *_notes(here, base)),
+        notes=(*(f"{_UNITS[each]}: not measured in either run" for each in missing), *notes(here, base)),
     )
 
 
@@ -172,127 +155,10 @@ def _chosen(
     return found
 
 
-def _must_compare(here: Comparison, base: Comparison, resources: Sequence[str]) -> None:
-    problems = []
-    if here.goal.metric not in base.matrix.scores:
-        scored = ", ".join(base.matrix.scores)
-        problems.append(
-            f"run {base.run!r} was not scored by {here.goal.metric} (it was by: {scored}); run it again with it"
-        )
-    mine, theirs = here.environment, base.environment
-    if set(resources) - {"tokens"}:
-        differs = [
-            f"{what} ({theirs.get(key)} → {mine.get(key)})"
-            for key, what in _MACHINE.items()
-            if theirs.get(key) != mine.get(key)
-        ]
-        if differs:
-            problems.append(
-                f"seconds and joules of another machine or meter do not compare: {'; '.join(differs)}. "
-                "Run both on one machine, or compare quality and tokens only: --resource tokens"
-            )
-    if {"joules", "joules_per_correct"} & set(resources) and not _same_prices(here, base):
-        problems.append(
-            "the runs turn readings into joules by other coefficients; apply those of today to both with: workbench reprice RUN"
-        )
-    if problems:
-        raise NotComparable("; ".join(problems))
-
-
-def _same_prices(here: Comparison, base: Comparison) -> bool:
-    mine, theirs = restore(here.environment["coefficients"]), restore(base.environment["coefficients"])
-    watts = mine.watts_per_busy_vcpu, mine.watts_per_busy_gpu
-    if watts != (theirs.watts_per_busy_vcpu, theirs.watts_per_busy_gpu):
-        return False
-    return all(mine.hosted[name] == theirs.hosted[name] for name in mine.hosted.keys() & theirs.hosted.keys())
-
-
-def _common(here: Comparison, base: Comparison) -> list[str]:
-    """The questions that both runs hold, in this run's order."""
-    theirs = {question.id: question for question in base.matrix.questions}
-    both = [(question, theirs[question.id]) for question in here.matrix.questions if question.id in theirs]
-    changed = [mine.id for mine, other in both if (mine.question, mine.answers) != (other.question, other.answers)]
-    if changed:
-        raise NotComparable(
-            f"{len(changed)} questions of the same id are others in the two runs ({', '.join(changed[:3])}, …): "
-            "run both on one eval set"
-        )
-    if not both:
-        raise NotComparable("the two runs have no question in common: run both on one eval set and split")
-    return [mine.id for mine, _ in both]
-
-
-def _side(
-    store: Store,
-    record: RunRecord,
-    comparison: Comparison,
-    configuration: Configuration,
-    common: Sequence[str],
-    metric: str,
-) -> _Side:
-    coefficients = restore(comparison.environment["coefficients"])
-    column = {question: number for number, question in enumerate(common)}
-    found: dict[str, list[list[float]]] = {
-        what: [[] for _ in common] for what in ("scores", "tokens", "seconds", "joules", "correct")
-    }
-    texts: list[set[str]] = [set() for _ in common]
-    for scored in store.answers(record.id, configuration=configuration.id, texts=False):
-        at = column.get(scored.answer.question)
-        if at is None:
-            continue
-        value = next((score.value for score in scored.scores if score.metric == metric), None)
-        if value is not None:
-            found["scores"][at].append(value)
-            found["correct"][at].append(float(value >= CORRECT_FROM))
-        texts[at].add(f"{scored.answer.repeat}|{scored.answer.failure is not None}|{scored.answer.text}")
-        for what, amount in _amounts(scored.answer, coefficients):
-            found[what][at].append(amount)
-    return _Side(
-        name=record.name,
-        comparison=comparison,
-        configuration=configuration,
-        questions={question.id: question for question in comparison.matrix.questions},
-        texts=tuple(map(frozenset, texts)),
-        **{what: np.array([np.mean(each) if each else np.nan for each in values]) for what, values in found.items()},
-    )
-
-
-def _amounts(answer: Answer, coefficients: Any) -> Iterator[tuple[str, float]]:
-    """What one answer takes alone, where it is known; seconds only where no other process was in the way."""
-    if not answer.ledger.stages or (answer.failure is not None and answer.failure.kind == "infrastructure"):
-        return
-    reading = standalone(answer.ledger)
-    if reading.tokens_in is not None and reading.tokens_out is not None:
-        yield "tokens", float(reading.tokens_in + reading.tokens_out)
-    if answer.undisturbed:
-        yield "seconds", reading.seconds
-    energy = price(reading, coefficients)
-    if energy is not None:
-        yield "joules", energy.central
-
-
-def _notes(here: _Side, base: _Side) -> Iterator[str]:
-    total = len(here.comparison.matrix.questions), len(base.comparison.matrix.questions)
-    common = len(here.texts)
-    if total != (common, common):
-        yield f"{common} questions are common to the runs, of {total[0]} and {total[1]}"
-    for part, what in (("corpus", "the corpus"), ("evalset", "the eval set")):
-        mine, theirs = (side.comparison.environment.get(part, {}).get("digest") for side in (here, base))
-        if mine != theirs:
-            yield f"{what} has changed between the runs"
-    if here.comparison.goal != base.comparison.goal:
-        yield f"the runs declare other goals; judged by that of {here.name!r}"
-
-
 # -------------------------------------------------------------------------------------------------------------- tests
 
 
-def _same(here: _Side, base: _Side) -> bool:
-    """Whether it is the same setup, which answered word for word as before."""
-    return here.configuration == base.configuration and here.texts == base.texts and any(here.texts)
-
-
-def _quality(here: _Side, base: _Side) -> Check:
+def _quality(here: Side, base: Side) -> Check:
     goal = here.comparison.goal
     alpha = 1 - goal.confidence
     differences = here.scores - base.scores
@@ -310,7 +176,7 @@ def _quality(here: _Side, base: _Side) -> Check:
     status: Status = "not shown"
     needed = None
     said = f"{effect.mean:+.3f} ({effect.low:+.3f} to {effect.high:+.3f}) against a margin of {goal.margin:g}"
-    if _same(here, base):
+    if same_answers(here, base):
         status, said = "passed", "the same setup gave the same answers, word for word"
     elif effect.low >= -goal.margin and within <= alpha:
         status, said = "passed", f"{said}: not worse by more than the margin"
@@ -335,7 +201,7 @@ def _quality(here: _Side, base: _Side) -> Check:
     )
 
 
-def _resource(what: str, here: _Side, base: _Side, min_effect: float, tests: int) -> Check | None:
+def _resource(what: str, here: Side, base: Side, min_effect: float, tests: int) -> Check | None:
     """The test of one resource; ``None`` where neither run measured it.
 
     It has regressed where the lower end of the paired bootstrap interval of the ratio, at level α divided by the number of
@@ -354,11 +220,11 @@ def _resource(what: str, here: _Side, base: _Side, min_effect: float, tests: int
         return Check(measure=what, unit=_UNITS[what], status=status, said=said, bound=bound, questions=n, **found)
 
     if not n:
-        side = base if known[0].any() else here
-        return check("not shown", f"not measured in run {side.name!r} on any question that both have")
+        without = base if known[0].any() else here
+        return check("not shown", f"not measured in run {without.name!r} on any question that both have")
     a, b = columns[0][both], columns[1][both]
     values = {"here": _finite(statistic(a)), "base": _finite(statistic(b))}
-    if _same(here, base) and np.array_equal(a, b):
+    if same_answers(here, base) and np.array_equal(a, b):
         return check("passed", "the same setup took the same, question by question", **values)
     if what == "p95_seconds" and n < _LEAST_FOR_P95:
         said = f"{n} undisturbed answers have no 95th percentile; {_would_do(_LEAST_FOR_P95)}"
@@ -379,7 +245,7 @@ def _resource(what: str, here: _Side, base: _Side, min_effect: float, tests: int
     return check("not shown", said, effect=effect, questions_needed=needed, **values)
 
 
-def _columns(what: str, side: _Side) -> Array:
+def _columns(what: str, side: Side) -> Array:
     """The values that a resource's statistic is made from, one row per question."""
     columns = {
         "tokens": [side.tokens],

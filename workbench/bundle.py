@@ -1,4 +1,4 @@
-"""A run as one zip file: the rows it holds, the texts they name, and a manifest with the SHA-256 of each file.
+"""A run as one zip file: the rows it holds, the texts they name, what its eval set was used for, and the SHA-256 of each file.
 
 A bundle comes from anywhere. Nothing of it is written under a name that it brings; its files, their sizes and their digests
 are checked while they are read; and only rows that the store itself could have written are let in.
@@ -24,7 +24,7 @@ from sqlalchemy.engine import Connection
 from workbench.coefficients import restore
 from workbench.errors import InputError
 from workbench.records import as_json, digest
-from workbench.schema import ANSWERS, RUNS, SCHEMA, SCHEMA_VERSION, TEXTS
+from workbench.schema import ANSWERS, CLAIMS, RUNS, SCHEMA, SCHEMA_VERSION, TEXTS
 from workbench.specification import Goal
 from workbench.store import RunRecord, Store
 
@@ -36,7 +36,7 @@ _MOST_OF_LINE = 64 * 2**20
 _MOST_OF_HEAD = 16 * 2**20
 _MOST_RATIO, _RATIO_FROM = 200, 16 * 2**20  # how far a file of so many bytes may have been compressed
 _ROWS = 500
-_MANIFEST, _RUN, _TEXTS = "manifest.json", "run.json", "texts.jsonl"
+_MANIFEST, _RUN, _TEXTS, _CLAIMS = "manifest.json", "run.json", "texts.jsonl", "claims.jsonl"
 _RUN_COLUMNS = ("name", "created", "updated", "state", "note", "experiment", "environment")
 _TABLES = {f"{table.name}.jsonl": table for table in SCHEMA.sorted_tables if "run_id" in table.c}
 _KINDS: dict[type, tuple[type, ...]] = {str: (str,), int: (int,), float: (int, float), bool: (bool,)}
@@ -93,6 +93,8 @@ def unpack(path: str | Path, *, name: str | None = None, store: Store | None = N
                 _insert_texts(store, _rows_of(connection, sa.select(TEXTS)))
                 for table in _TABLES.values():
                     _insert(store, table, run_id, _rows_of(connection, _select(table, record.id)))
+                claims = _rows_of(connection, sa.select(*_columns(CLAIMS)).order_by(CLAIMS.c.id))
+                _insert_claims(store, (_renamed(row, record.name, name) for row in claims))
             except BaseException:
                 store.delete(run_id)
                 raise
@@ -129,6 +131,9 @@ def _write(file: zipfile.ZipFile, connection: Connection, record: RunRecord) -> 
     add(_RUN, [json.dumps(_run_row(record), ensure_ascii=False, indent=1)])
     for name, table in _TABLES.items():
         add(name, lines(table))
+    evalset = record.environment.get("evalset", {}).get("digest")
+    used = sa.select(*_columns(CLAIMS)).where(CLAIMS.c.evalset == evalset).order_by(CLAIMS.c.created, CLAIMS.c.id)
+    add(_CLAIMS, (as_json(row) + "\n" for row in _rows_of(connection, used)))
     add(_TEXTS, _texts(connection, sorted(texts)))
     add(_MANIFEST, [json.dumps(manifest, indent=1)])
 
@@ -173,6 +178,8 @@ def _read(path: Path, store: Store) -> None:
             for name, table in _TABLES.items():
                 if name in manifest:
                     _insert(store, table, run_id, _parsed(file, name, table, manifest))
+            if _CLAIMS in manifest:
+                _insert_claims(store, _parsed(file, _CLAIMS, CLAIMS, manifest))
             _insert_texts(store, _parsed(file, _TEXTS, TEXTS, manifest))
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such bundle; make one with: workbench runs export RUN {path}") from error
@@ -186,7 +193,7 @@ def _read(path: Path, store: Store) -> None:
 def _manifest(file: zipfile.ZipFile, path: Path) -> dict[str, Any]:
     """What each file of a bundle must be, by name; nothing else may be in it."""
     names = [entry.filename for entry in file.infolist()]
-    strange = sorted({name for name in names if name not in {_MANIFEST, _RUN, _TEXTS, *_TABLES}})
+    strange = sorted({name for name in names if name not in {_MANIFEST, _RUN, _TEXTS, _CLAIMS, *_TABLES}})
     if strange:
         raise InputError(f"holds {', '.join(map(repr, strange[:5]))}, which no bundle does")
     if len(set(names)) < len(names):
@@ -326,6 +333,21 @@ def _insert_texts(store: Store, rows: Iterable[dict[str, Any]]) -> None:
             )
             if new := [row for row in batch if row["digest"] not in here]:
                 connection.execute(TEXTS.insert(), new)
+
+
+def _insert_claims(store: Store, rows: Iterable[dict[str, Any]]) -> None:
+    """What the eval set's splits have been used for, by this run and those before it; what is known already stays once."""
+    for row in rows:
+        with store.writing() as connection:
+            known = connection.execute(
+                sa.select(*_columns(CLAIMS)).where(CLAIMS.c.evalset == row["evalset"])
+            ).mappings()
+            if row not in map(dict, known):
+                connection.execute(CLAIMS.insert().values(**row))
+
+
+def _renamed(claim: dict[str, Any], before: str, after: str) -> dict[str, Any]:
+    return {**claim, "run": after} if claim["run"] == before else claim
 
 
 def _batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

@@ -61,6 +61,7 @@ def certificate(recommendation: Recommendation, comparison: Comparison, store: S
             for unit, ratio in recommendation.savings.items()
         },
         "questions": _questions(recommendation, record),
+        "splits_used": _splits_used(record, store),
         "rejections": [
             {**_named(each.configuration), "reason": each.reason, "open": each.open}
             for each in recommendation.rejections
@@ -123,6 +124,18 @@ def _questions(recommendation: Recommendation, record: RunRecord) -> dict[str, A
         "in_the_eval_set": record.environment["evalset"].get("questions"),
         "needed_in_all": recommendation.questions_needed,
     }
+
+
+def _splits_used(record: RunRecord, store: Store) -> list[dict[str, Any]]:
+    """What the confirming split had been used for when this run last used it, each claim with the error spent on it."""
+    wanted = record.experiment.get("confirm")
+    if not wanted:
+        return []
+    claimed = store.claims(record.environment["evalset"]["digest"], wanted["split"])
+    last = max((number for number, each in enumerate(claimed, start=1) if each.run == record.name), default=0)
+    return [
+        {"split": wanted["split"], "run": each.run, "claim": each.claim, "alpha": each.alpha} for each in claimed[:last]
+    ]
 
 
 def _named(configuration: Configuration) -> dict[str, str]:

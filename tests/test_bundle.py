@@ -102,6 +102,24 @@ def test_a_running_run_is_not_exported(store: Store) -> None:
     assert not list(Path().iterdir())
 
 
+CLAIM = {"pick": "aa", "reference": "bb", "metric": "token_f1", "margin": 0.05}
+
+
+def test_what_the_eval_set_was_used_for_goes_along_and_is_noted_once(tmp_path: Path) -> None:
+    used = filled_store(tmp_path / "s.db", setups=SETUPS[:2], questions=3)
+    evalset = used.get("demo").environment["evalset"]["digest"]
+    used.add_claim("before", evalset, "test", CLAIM, 0.04)
+    used.add_claim("demo", evalset, "test", {**CLAIM, "pick": "cc"}, 0.01)
+    used.add_claim("strange", "another eval set", "test", CLAIM, 0.05)
+    pack("demo", "run.zip", store=used)
+    elsewhere = Store("elsewhere.db")
+    unpack("run.zip", name="theirs", store=elsewhere)
+    unpack("run.zip", name="again", store=elsewhere)
+    ledger = [(each.run, each.claim["pick"], each.alpha) for each in elsewhere.claims(evalset, "test")]
+    assert ledger == [("before", "aa", 0.04), ("theirs", "cc", 0.01), ("again", "cc", 0.01)]
+    assert elsewhere.claims("another eval set", "test") == []
+
+
 # ------------------------------------------------------------------------------------------------------- what is refused
 
 

@@ -154,6 +154,22 @@ def test_claims_are_stated_with_their_alpha_and_what_they_are_about(store: Store
     assert any(path.startswith("claims") for path in named)
 
 
+def test_what_the_split_was_used_for_is_stated_up_to_this_run(tmp_path: Path) -> None:
+    used = filled_store(tmp_path / "s.db", setups=SETUPS[:2], questions=3)
+    evalset = used.get("demo").environment["evalset"]["digest"]
+    claim = {"pick": "aa", "reference": "bb", "metric": "token_f1", "margin": 0.05}
+    assert certify(store=used)["splits_used"] == []
+    used.add_claim("before", evalset, "test", claim, 0.04)
+    used.add_claim("demo", evalset, "test", claim, 0.01)
+    stated = certify(store=used)
+    assert [(each["run"], each["alpha"]) for each in stated["splits_used"]] == [("before", 0.04), ("demo", 0.01)]
+    pack("demo", "run.zip", store=used)
+    used.add_claim("after", evalset, "test", claim, 0.05)
+    assert verify(written(stated), store=used).holds
+    assert verify(written(stated), bundle="run.zip").holds
+    assert not verify(written(changed(stated, "splits_used[0].alpha", 0.001)), store=used).holds
+
+
 # ---------------------------------------------------------------------------------------------------------- verifying
 
 
@@ -202,7 +218,7 @@ def test_changing_any_leaf_is_a_difference_of_that_name(plain: dict[str, Any], e
             assert found == [path]
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), tried=st.booleans())
 def test_verify_names_any_leaf_that_was_changed(
     store: Store, plain: dict[str, Any], explored: dict[str, Any], data: st.DataObject, tried: bool

@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 import workbench
 from tests.conftest import QUESTIONS, experiment
 from tests.stores import SETUPS, Setup, filled_store
+from tests.test_recommendation import comparison
 from workbench.__main__ import main
 from workbench.bundle import pack
 from workbench.errors import InputError, NotComparable
 from workbench.gate_report import as_mapping, junit, rows
-from workbench.gating import RESOURCES, Check, Gate, gate
+from workbench.gating import RESOURCES, Check, Gate, check_quality, check_resource, gate
+from workbench.pairing import Side
 from workbench.records import Configuration
 from workbench.store import Store
 
@@ -213,6 +216,51 @@ def test_bad_options_name_what_is_allowed(store: Store) -> None:
         gate("again", against="nothing", store=store)
     with pytest.raises(InputError, match="no configurations"):
         gate("again", against="base", base_configuration="zz", store=store)
+
+
+# ----------------------------------------------------------------------------------------------------------------- laws
+
+
+def made_up(dice: np.random.Generator, scores: np.ndarray, difficulty: np.ndarray, name: str) -> Side:
+    """A side of made-up answers: what questions have in common, and what varies from answer to answer."""
+    n = len(scores)
+    return Side(
+        name=name,
+        comparison=comparison({"a": [1.0]}, {"a": 1.0}, margin=0.05),
+        configuration=Configuration({"prompt": name}),
+        scores=scores,
+        tokens=np.round(200 * difficulty * dice.lognormal(0, 0.02, n)),
+        seconds=difficulty * dice.lognormal(0, 0.25, n),
+        joules=difficulty * dice.lognormal(0, 0.15, n),
+        correct=scores,
+        texts=(frozenset(),) * n,
+    )
+
+
+@pytest.mark.parametrize("n", [12, 24])
+def test_no_change_turns_the_gate_red_no_more_often_than_it_says(n: int) -> None:
+    """A/A with the usual minimum effect: red in at most α of gates, by a binomial 99.9 % bound."""
+    dice = np.random.default_rng(n)
+    gates, red = 40, 0
+    for _ in range(gates):
+        difficulty, hard = dice.lognormal(0, 0.5, n), dice.random(n)
+        pair = [made_up(dice, (dice.random(n) < hard).astype(float), difficulty, name) for name in ("a", "b")]
+        found = [check_quality(*pair), *(check_resource(each, *pair, 0.05, len(RESOURCES)) for each in RESOURCES)]
+        red += any(check is not None and check.status == "regressed" for check in found)
+    assert red <= 0.05 * gates + 3.1 * (gates * 0.05 * 0.95) ** 0.5
+
+
+@pytest.mark.parametrize("kind", ["binary", "losses only"])
+def test_a_setup_worse_by_the_margin_seldom_passes(kind: str) -> None:
+    """On the boundary: passed in at most α of gates, by a binomial 99.9 % bound, for losses that are rare and large too."""
+    dice = np.random.default_rng(8)
+    gates, n, passed = 80, 60, 0
+    for _ in range(gates):
+        good = np.ones(n) if kind == "losses only" else (dice.random(n) < 0.6).astype(float)
+        poor = (dice.random(n) < (0.95 if kind == "losses only" else 0.55)).astype(float)
+        here, base = (made_up(dice, scores, np.ones(n), name) for scores, name in ((poor, "a"), (good, "b")))
+        passed += check_quality(here, base).status == "passed"
+    assert passed <= 0.05 * gates + 3.1 * (gates * 0.05 * 0.95) ** 0.5
 
 
 # --------------------------------------------------------------------------------------------------------------- output

@@ -120,8 +120,8 @@ def gate(
         metric = comparison.goal.metric
         here = side(store, record, comparison, chosen, common, metric)
         base = side(base_store, base_record, base_comparison, other, common, metric)
-    checks = [_quality(here, base)]
-    resource_checks = [_resource(each, here, base, min_effect, len(resources)) for each in resources]
+    checks = [check_quality(here, base)]
+    resource_checks = [check_resource(each, here, base, min_effect, len(resources)) for each in resources]
     missing = [each for each, found in zip(resources, resource_checks, strict=True) if found is None]
     return Gate(
         run=record.name,
@@ -132,9 +132,6 @@ def gate(
         checks=(*checks, *(each for each in resource_checks if each is not None)),
         notes=(*(f"{_UNITS[each]}: not measured in either run" for each in missing), *notes(here, base)),
     )
-
-
-# ------------------------------------------------------------------------------------------------------ what is compared
 
 
 def _run(store: Store, name: str) -> tuple[RunRecord, Comparison]:
@@ -158,7 +155,11 @@ def _chosen(
 # -------------------------------------------------------------------------------------------------------------- tests
 
 
-def _quality(here: Side, base: Side) -> Check:
+def check_quality(here: Side, base: Side) -> Check:
+    """The test that this side's scores are not below the base's by more than the margin of this side's goal.
+
+    Passed (regressed) where both the paired bootstrap interval and the sign-flip test at α = 1 − confidence say so.
+    """
     goal = here.comparison.goal
     alpha = 1 - goal.confidence
     differences = here.scores - base.scores
@@ -172,7 +173,6 @@ def _quality(here: Side, base: Side) -> Check:
             said="no question is scored in both",
         )
     within = sign_flip(differences, -goal.margin)
-    beyond = sign_flip(-differences, goal.margin)
     status: Status = "not shown"
     needed = None
     said = f"{effect.mean:+.3f} ({effect.low:+.3f} to {effect.high:+.3f}) against a margin of {goal.margin:g}"
@@ -180,7 +180,7 @@ def _quality(here: Side, base: Side) -> Check:
         status, said = "passed", "the same setup gave the same answers, word for word"
     elif effect.low >= -goal.margin and within <= alpha:
         status, said = "passed", f"{said}: not worse by more than the margin"
-    elif effect.high < -goal.margin and beyond <= alpha:
+    elif effect.high < -goal.margin and sign_flip(-differences, goal.margin) <= alpha:
         status, said = "regressed", f"{said}: worse by more than the margin"
     else:
         needed = questions_needed(differences, -goal.margin, goal.confidence, prior=DIFFERENCE_PRIOR)
@@ -201,7 +201,7 @@ def _quality(here: Side, base: Side) -> Check:
     )
 
 
-def _resource(what: str, here: Side, base: Side, min_effect: float, tests: int) -> Check | None:
+def check_resource(what: str, here: Side, base: Side, min_effect: float, tests: int) -> Check | None:
     """The test of one resource; ``None`` where neither run measured it.
 
     It has regressed where the lower end of the paired bootstrap interval of the ratio, at level α divided by the number of

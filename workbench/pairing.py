@@ -11,7 +11,7 @@ from workbench.coefficients import restore
 from workbench.comparison import Comparison
 from workbench.errors import NotComparable
 from workbench.ledger import price, standalone
-from workbench.records import CORRECT_FROM, Answer, Coefficients, Configuration, Question
+from workbench.records import CORRECT_FROM, Answer, Coefficients, Configuration
 from workbench.stats import Array
 from workbench.store import RunRecord, Store
 
@@ -20,12 +20,15 @@ _MACHINE = {"processor": "the processor", "vcpus": "the vCPUs", "meter": "the me
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """One of the two runs: its chosen setup and what is known of each question, NaN where nothing is."""
+    """One of the two runs: its setup and what is known of each common question, NaN where nothing is.
+
+    Means over repeats: the deciding score, and per answer tokens, seconds (undisturbed ones), central joules, and the share
+    correct; ``texts`` are the answers themselves.
+    """
 
     name: str
     comparison: Comparison
     configuration: Configuration
-    questions: dict[str, Question]
     scores: Array
     tokens: Array
     seconds: Array
@@ -35,6 +38,7 @@ class Side:
 
 
 def must_compare(here: Comparison, base: Comparison, resources: Sequence[str]) -> None:
+    """Raise ``NotComparable`` for another metric, or for another machine, meter or price of what is asked for."""
     problems = []
     if here.goal.metric not in base.matrix.scores:
         scored = ", ".join(base.matrix.scores)
@@ -42,6 +46,11 @@ def must_compare(here: Comparison, base: Comparison, resources: Sequence[str]) -
             f"run {base.run!r} was not scored by {here.goal.metric} (it was by: {scored}); run it again with it"
         )
     mine, theirs = here.environment, base.environment
+    judged = [side.get("judges", {}).get("prompts", {}).get(here.goal.metric) for side in (mine, theirs)]
+    if judged[0] != judged[1]:
+        problems.append(
+            f"the model behind {here.goal.metric} is asked something else in the two runs; run one of them again"
+        )
     if set(resources) - {"tokens"}:
         differs = [
             f"{what} ({theirs.get(key)} → {mine.get(key)})"
@@ -70,7 +79,7 @@ def _same_prices(here: Comparison, base: Comparison) -> bool:
 
 
 def common_questions(here: Comparison, base: Comparison) -> list[str]:
-    """The questions that both runs hold, in this run's order."""
+    """The ids of the questions that both runs hold, in this run's order; ``NotComparable`` where they are not the same."""
     theirs = {question.id: question for question in base.matrix.questions}
     both = [(question, theirs[question.id]) for question in here.matrix.questions if question.id in theirs]
     changed = [mine.id for mine, other in both if (mine.question, mine.answers) != (other.question, other.answers)]
@@ -92,6 +101,7 @@ def side(
     common: Sequence[str],
     metric: str,
 ) -> Side:
+    """What a run's setup made of the common questions, by the metric that decides."""
     coefficients = restore(comparison.environment["coefficients"])
     column = {question: number for number, question in enumerate(common)}
     found: dict[str, list[list[float]]] = {
@@ -113,7 +123,6 @@ def side(
         name=record.name,
         comparison=comparison,
         configuration=configuration,
-        questions={question.id: question for question in comparison.matrix.questions},
         texts=tuple(map(frozenset, texts)),
         **{what: np.array([np.mean(each) if each else np.nan for each in values]) for what, values in found.items()},
     )
@@ -134,11 +143,13 @@ def _amounts(answer: Answer, coefficients: Coefficients) -> Iterator[tuple[str, 
 
 
 def same_answers(here: Side, base: Side) -> bool:
-    """Whether it is the same setup, which answered word for word as before."""
-    return here.configuration == base.configuration and here.texts == base.texts and any(here.texts)
+    """Whether it is the same setup, which answered word for word as before, and was scored so."""
+    same_scores = np.array_equal(here.scores, base.scores, equal_nan=True)
+    return here.configuration == base.configuration and here.texts == base.texts and any(here.texts) and same_scores
 
 
 def notes(here: Side, base: Side) -> Iterator[str]:
+    """What a reader must know of the pair, in sentences."""
     total = len(here.comparison.matrix.questions), len(base.comparison.matrix.questions)
     common = len(here.texts)
     if total != (common, common):

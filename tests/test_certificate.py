@@ -21,12 +21,13 @@ from workbench.bundle import pack
 from workbench.certificate import certificate, certificate_text, certify
 from workbench.certificate_html import render_certificate
 from workbench.errors import InputError, NotComparable
-from workbench.recommendation import Claim, choose
+from workbench.recommendation import choose
 from workbench.reports import compare
 from workbench.schema import ANSWERS, QUESTIONS, TRIALS
 from workbench.specification import Goal
 from workbench.stats import Interval
 from workbench.store import Store
+from workbench.verdict import Claim
 from workbench.verification import differences, leaves, verify
 
 EXPLORED = Goal(metric="contains", margin=0.2, minimise="tokens", limits={"p95_seconds": 60})
@@ -73,7 +74,7 @@ def test_it_states_the_recommendation_with_its_evidence(store: Store) -> None:
         measured.joules.central, rel=1e-8
     )
     assert found["chosen"]["measured"]["joules_per_answer"]["known_by"] == "cpu_time"
-    assert found["search"]["answers"] == comparison.spent.answers == 32
+    assert found["search"]["spent"]["answers"] == comparison.spent.answers == 32
     assert {each["id"] for each in found["rejections"]} | {found["chosen"]["id"]} == {
         figures.configuration.id for figures in comparison.figures
     }
@@ -114,8 +115,7 @@ def test_what_was_not_measured_is_absent_and_never_nought(tmp_path: Path) -> Non
     unmetered = filled_store(tmp_path / "s.db", setups=SETUPS[:3], questions=6, metered=False)
     found = certify(goal=Goal(minimise="tokens"), store=unmetered)
     assert found["chosen"]["measured"]["joules_per_answer"] is None
-    assert found["search"]["answering_joules"] is None
-    assert found["search"]["paid_back_after_answers"] is None
+    assert found["search"]["spent"]["joules"] is None
     assert "not measured" in Page(render_certificate(found)).text
     assert verify(written(found), store=unmetered).holds
 
@@ -249,14 +249,14 @@ def test_what_is_missing_or_added_is_found_too(store: Store, plain: dict[str, An
     elif change == "added":
         tampered["proof"] = "very certain"
     elif change == "retyped":
-        tampered["search"]["answers"] = float(plain["search"]["answers"])
+        tampered["search"]["spent"]["answers"] = float(plain["search"]["spent"]["answers"])
     else:
         tampered["rejections"] = []
     found = verify(written(tampered), store=store)
     assert {
         "dropped": "savings.joules",
         "added": "proof",
-        "retyped": "search.answers",
+        "retyped": "search.spent.answers",
         "emptied": "rejections[0]",
     }[change] in {each.path for each in found.differences}
 
@@ -300,8 +300,8 @@ def test_a_bundle_bears_the_certificate_out_as_its_store_does(store: Store, plai
     file = written(plain)
     pack("demo", "run.zip", store=store)
     assert verify(file, bundle="run.zip").holds
-    tampered = written(changed(plain, "search.tokens", 1), "tampered.json")
-    assert [each.path for each in verify(tampered, bundle="run.zip").differences] == ["search.tokens"]
+    tampered = written(changed(plain, "search.spent.tokens.central", 1), "tampered.json")
+    assert [each.path for each in verify(tampered, bundle="run.zip").differences] == ["search.spent.tokens.central"]
 
 
 def test_a_run_that_is_not_there_is_not_comparable(store: Store, plain: dict[str, Any]) -> None:

@@ -59,16 +59,16 @@ def test_verify_names_what_differs_and_has_its_exit_codes(finished: None, capsys
     assert call("recommend", "--certificate", "c.json") == 0
     assert call("runs", "export", "tiny", "tiny.zip") == 0
     stated = json.loads(Path("c.json").read_text())
-    tokens = stated["search"]["tokens"]
-    stated["search"]["tokens"] = 1
+    answers = stated["search"]["spent"]["answers"]
+    stated["search"]["spent"]["answers"] = 1
     Path("c.json").write_text(json.dumps(stated))
     capsys.readouterr()
     assert call("verify", "c.json") == 1
-    assert f"search.tokens: stated 1, recomputed {tokens}" in capsys.readouterr().out
+    assert f"search.spent.answers: stated 1, recomputed {answers}" in capsys.readouterr().out
     assert call("verify", "c.json", "--bundle", "tiny.zip", "--format", "json") == 1
     found = json.loads(capsys.readouterr().out)
     assert found["holds"] is False
-    assert found["differences"] == [{"path": "search.tokens", "stated": "1", "recomputed": str(tokens)}]
+    assert found["differences"] == [{"path": "search.spent.answers", "stated": "1", "recomputed": str(answers)}]
     assert call("runs", "delete", "tiny", "--yes") == 0
     assert call("verify", "c.json") == 5
     assert call("verify", "tiny.zip") == 2

@@ -13,13 +13,14 @@ from typing import Any
 
 from workbench.comparison import Comparison, Figures
 from workbench.errors import InputError
-from workbench.footprint import payback, plus
-from workbench.recommendation import Claim, Recommendation, choose, sentences
+from workbench.recommendation import choose, sentences
 from workbench.records import Configuration, Energy, as_json, digest
 from workbench.reports import compare
+from workbench.search_footprint import Amount, payback, search_footprint, search_sentences
 from workbench.specification import Goal
 from workbench.stats import RESAMPLES, Interval
 from workbench.store import RunRecord, Store
+from workbench.verdict import Claim, Recommendation
 
 FORMAT = 1
 """The version of the certificate's schema."""
@@ -55,6 +56,7 @@ def certificate(recommendation: Recommendation, comparison: Comparison, store: S
         "chosen": _setup(recommendation.chosen, comparison),
         "reference": _setup(recommendation.reference, comparison),
         "proven": _name(recommendation.proven),
+        "ties": [_named(each) for each in recommendation.ties],
         "difference": _interval(recommendation.difference, f"{recommendation.goal.metric}, chosen − reference"),
         "savings": {
             unit: _interval(ratio, f"{unit} per answer, chosen ÷ reference")
@@ -87,8 +89,9 @@ def goal_words(goal: Mapping[str, Any]) -> str:
     """A goal in one sentence."""
     limits = "".join(f", {name.replace('_', ' ')} at most {bound:g}" for name, bound in goal["limits"].items())
     floor = "" if goal["floor"] is None else f", {goal['metric']} at least {goal['floor']:g}"
+    whom = "the best" if goal["reference"] == "best" else f"configuration {goal['reference']}"
     return (
-        f"The fewest {goal['minimise']} per answer with {goal['metric']} at most {goal['margin']:g} below the best"
+        f"The fewest {goal['minimise']} per answer with {goal['metric']} at most {goal['margin']:g} below {whom}"
         f"{floor}{limits}, at {goal['confidence']:.0%} confidence."
     )
 
@@ -175,27 +178,29 @@ def _measured(figures: Figures) -> dict[str, Any]:
 
 
 def _search(recommendation: Recommendation, comparison: Comparison) -> dict[str, Any]:
-    """What the search itself took, and after how many answers the choice has paid for it against the reference."""
-    spent = comparison.spent
+    """What the search itself took and spared, and after how many answers the choice has paid for it."""
+    found = search_footprint(comparison)
+    unit = comparison.goal.minimise
+    back = payback(comparison, recommendation.chosen, recommendation.reference, unit)
+    one_offs = comparison.spent.one_offs
     return {
-        "answers": spent.answers,
-        "tokens": spent.tokens,
-        "answering_joules": _energy(spent.answering),
-        "one_off_joules": _energy(spent.one_off_joules),
-        "one_off_cpu_seconds": {work: reading.cpu_seconds for work, reading in sorted(spent.one_offs.items())},
-        "paid_back_after_answers": _payback(recommendation, comparison),
+        "words": search_sentences(comparison, recommendation),
+        "spent": _amount(found.spent),
+        "saved_by_sharing": _amount(found.shared),
+        "saved_by_stopping_early": _amount(found.stopped),
+        "answers_of_unknown_cost": found.unknown,
+        "one_off_cpu_seconds": {work: reading.cpu_seconds for work, reading in sorted(one_offs.items())},
+        "paid_back": {"in": unit, "after_answers": back.answers and back.answers._asdict(), "why_not": back.reason},
     }
 
 
-def _payback(recommendation: Recommendation, comparison: Comparison) -> dict[str, Any] | None:
-    chosen, reference, spent = recommendation.chosen, recommendation.reference, comparison.spent
-    if chosen is None or reference is None or spent.answering is None or spent.one_off_joules is None:
-        return None
-    cheap, dear = comparison.of(chosen.id).joules, comparison.of(reference.id).joules
-    if cheap is None or dear is None:
-        return None
-    found = payback(plus(spent.answering, spent.one_off_joules), dear, cheap)
-    return None if found is None else found._asdict()
+def _amount(amount: Amount) -> dict[str, Any]:
+    return {
+        "joules": _energy(amount.joules),
+        "seconds": amount.seconds._asdict(),
+        "answers": amount.answers,
+        "tokens": None if amount.tokens is None else amount.tokens._asdict(),
+    }
 
 
 def _digests(recommendation: Recommendation, record: RunRecord, store: Store) -> dict[str, Any]:

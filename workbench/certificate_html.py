@@ -25,7 +25,7 @@ def render_certificate(content: Mapping[str, Any]) -> str:
         f'<div class="verdict {escape(verdict)}">{"".join(f"<p>{escape(line)}</p>" for line in content["summary"])}</div>\n'
         f"<h2>What was to be shown</h2>\n{_claims(content)}\n"
         f"<h2>Chosen and reference</h2>\n{_setups(content)}\n"
-        f"<h2>What the search took</h2>\n{_pairs(_search(content['search']))}\n"
+        f"<h2>What the search took</h2>\n{_search(content['search'])}\n"
         f"<h2>What was judged</h2>\n{_pairs(_judged(content))}\n"
         f'<p class="soft">Every figure follows from the run\'s stored answers: '
         "<code>workbench verify certificate.json</code> makes them anew and names those that differ.</p>\n"
@@ -76,18 +76,16 @@ def _setups(content: Mapping[str, Any]) -> str:
     return _table(("", *(what for what, _ in sides)), rows)
 
 
-def _search(search: Mapping[str, Any]) -> list[tuple[str, str]]:
-    paid = search["paid_back_after_answers"]
-    return [
-        ("answers", f"{search['answers']:,}"),
-        ("tokens", f"{search['tokens']:,}"),
-        ("joules of answering", _energy(search["answering_joules"])),
-        ("joules of loading, indexing and the rest", _energy(search["one_off_joules"])),
-        (
-            "paid back against the reference after",
-            "not known, or never: nothing is saved" if paid is None else f"{paid['central']:,.0f} answers",
-        ),
+def _search(search: Mapping[str, Any]) -> str:
+    amounts = [
+        (name.replace("_", " "), search[name]) for name in ("spent", "saved_by_sharing", "saved_by_stopping_early")
     ]
+    rows = [("answers", *(f"{amount['answers']:,}" for _, amount in amounts))]
+    rows.append(("joules", *(_energy(amount["joules"]) for _, amount in amounts)))
+    rows.append(("seconds", *(_estimate(amount["seconds"]) for _, amount in amounts)))
+    rows.append(("tokens", *(_estimate(amount["tokens"]) for _, amount in amounts)))
+    said = "".join(f"<p>{escape(line)}</p>" for line in search["words"])
+    return f"{said}\n{_table(('', *(name for name, _ in amounts)), rows)}"
 
 
 def _judged(content: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -136,6 +134,13 @@ def _interval(found: Mapping[str, Any] | None) -> str:
 
 def _number(value: float | None) -> str:
     return NOT_MEASURED if value is None else significant(value)
+
+
+def _estimate(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return NOT_MEASURED
+    low, central, high = (significant(found[end]) for end in ("low", "central", "high"))
+    return central if low == high else f"{central} ({low}–{high})"
 
 
 def _latency(measured: Mapping[str, Any]) -> str:

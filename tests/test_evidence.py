@@ -84,6 +84,25 @@ def test_a_demo_certificate_of_a_run_stopped_by_its_budget_verifies() -> None:
     assert call("verify", "c.json") == 0
 
 
+def test_a_race_is_certified_with_its_claims_and_verifies_from_store_and_bundle() -> None:
+    workbench.run(experiment(strategy="race", name="raced"))
+    assert call("recommend", "raced", "--certificate", "c.json") == 0
+    assert call("runs", "export", "raced", "raced.zip") == 0
+    stated = json.loads(Path("c.json").read_text())
+    assert stated["level"] == "screen"
+    assert stated["claims"][0]["about"] == "new questions"
+    assert [each["run"] for each in stated["splits_used"]] == ["raced"]
+    assert stated["claims"][0]["statement"] in Path("c.html").read_text()
+    assert call("verify", "c.json") == call("verify", "c.json", "--bundle", "raced.zip") == 0
+    for key, value in (("shown", not stated["claims"][0]["shown"]), ("alpha", 0.01), ("about", "these questions")):
+        tampered = {**stated, "claims": [{**stated["claims"][0], key: value}, *stated["claims"][1:]]}
+        Path("t.json").write_text(json.dumps(tampered))
+        found = workbench.verify("t.json", bundle="raced.zip")
+        assert [each.path for each in found.differences] == [f"claims[0].{key}"]
+    assert call("runs", "import", "raced.zip", "--name", "copy") == 0
+    assert workbench.certify("copy")["claims"] == stated["claims"]
+
+
 def test_runs_still_lists_and_has_subcommands(finished: None, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("runs") == 0
     assert "tiny" in capsys.readouterr().out

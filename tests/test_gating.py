@@ -53,14 +53,18 @@ def ran(name: str, passages: int = 3, **model: Any) -> None:
     )
 
 
-def test_the_same_run_is_green_against_itself_and_against_its_like() -> None:
+def test_the_same_run_is_green_against_itself_and_against_its_like(capsys: pytest.CaptureFixture[str]) -> None:
     ran("base")
     ran("again")
+    capsys.readouterr()
     assert gate("base", against="base").status == "passed"
     found = gate("again", against="base", resources=("tokens",))
     assert found.status == "passed"
     assert by_name(found)["contains"].said == "the same setup gave the same answers, word for word"
     assert exit_code("gate", "again", "--against", "base", "--resource", "tokens", "--strict") == 0
+    printed = capsys.readouterr().out
+    assert "contains: the same setup gave the same answers, word for word." in printed
+    assert "passed: again against base on 12 common questions" in printed
 
 
 def test_a_worse_run_is_red_and_a_better_one_is_not(capsys: pytest.CaptureFixture[str]) -> None:

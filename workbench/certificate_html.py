@@ -10,6 +10,9 @@ from workbench.html_report import STYLE
 from workbench.texts import NOT_MEASURED, significant
 
 
+_WRAPPED = "th,td{white-space:normal;overflow-wrap:anywhere}"
+
+
 def render_certificate(content: Mapping[str, Any]) -> str:
     """The page of a certificate: verdict, goal, claims, chosen against reference, what the search took, what was judged."""
     title = escape(f"Certificate of run {content['run']}")
@@ -20,7 +23,7 @@ def render_certificate(content: Mapping[str, Any]) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
+        f"<title>{title}</title>\n<style>{STYLE}{_WRAPPED}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
         f'<p class="soft">{escape(goal["words"] + declared)} {escape(exploratory)}</p>\n'
         f'<div class="verdict {escape(verdict)}">{"".join(f"<p>{escape(line)}</p>" for line in content["summary"])}</div>\n'
         f"<h2>What was to be shown</h2>\n{_claims(content)}\n"
@@ -36,13 +39,13 @@ def render_certificate(content: Mapping[str, Any]) -> str:
 def _claims(content: Mapping[str, Any]) -> str:
     if not content["claims"]:
         return f"<p>No claim was tested: level “{escape(content['level'])}”.</p>"
-    head = ("claim", "about", "against", "shown", "error at most", "difference", "questions used of available")
+    head = ("shown?", "claim", "about", "against", "error at most", "difference", "questions used of available")
     rows = (
         (
+            "shown" if claim["shown"] else "not shown",
             claim["statement"],
             claim["about"],
             f"{claim['against']}{_bracket(claim['reference'])}",
-            "shown" if claim["shown"] else "not shown",
             f"{claim['alpha']:g}",
             _interval(claim["difference"]),
             f"{claim['questions_used']:,} of {claim['questions_available']:,}",
@@ -96,8 +99,12 @@ def _judged(content: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
     for name, value in digests.items():
         if value is not None:
-            shown = f"{value['name']}, digest {value['digest']}" if isinstance(value, dict) else str(value)
-            found.append((name.replace("_", " "), shown))
+            shown = f"{value['digest']} ({value['name']})" if isinstance(value, dict) else str(value)
+            found.append((f"digest of {name.replace('_', ' ')}", shown))
+    found += [
+        (f"split {used['split']} was used by", f"run {used['run']}, error spent {used['alpha']:g}")
+        for used in content["splits_used"]
+    ]
     for what in ("chosen", "reference"):
         if content[what] is not None and content[what]["fingerprints"]:
             parts = ", ".join(f"{part} {value}" for part, value in content[what]["fingerprints"].items())

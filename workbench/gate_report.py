@@ -11,7 +11,7 @@ from workbench.gating import Gate
 from workbench.records import Configuration
 from workbench.texts import NOT_MEASURED, significant
 
-COLUMNS = ("measure", "base", "this run", "status", "this run against the base")
+COLUMNS = ("measure", "base", "this run", "status")
 
 _ILLEGAL_IN_XML = dict.fromkeys([*range(9), 11, 12, *range(14, 32), *range(0xD800, 0xE000), 0xFFFE, 0xFFFF], "\ufffd")
 
@@ -40,17 +40,22 @@ def as_mapping(found: Gate) -> dict[str, Any]:
 
 
 def rows(found: Gate) -> list[list[str]]:
-    """One row of text per measure: its name with unit, both values, status, and what was found."""
+    """One row of text per measure: its name with unit, both values, and status."""
     return [
         [
             f"{check.measure} ({check.unit})",
             NOT_MEASURED if check.base is None else significant(check.base),
             NOT_MEASURED if check.here is None else significant(check.here),
             check.status,
-            check.said,
         ]
         for check in found.checks
     ]
+
+
+def sentences(found: Gate) -> list[str]:
+    """What was found, measure by measure, and the verdict."""
+    said = [f"{check.measure}: {check.said}." for check in found.checks]
+    return [*said, f"{found.status}: {found.run} against {found.base} on {found.questions:,} common questions"]
 
 
 def junit(found: Gate, *, strict: bool = False) -> str:

@@ -130,7 +130,7 @@ def gate(
         base_configuration=other,
         questions=len(common),
         checks=(*checks, *(each for each in resource_checks if each is not None)),
-        notes=(*(f"{_UNITS[each]}: not measured in either run" for each in missing), *notes(here, base)),
+        notes=(*(f"{_UNITS[each]}: {_lacking(each)} in either run" for each in missing), *notes(here, base)),
     )
 
 
@@ -221,7 +221,7 @@ def check_resource(what: str, here: Side, base: Side, min_effect: float, tests: 
 
     if not n:
         without = base if known[0].any() else here
-        return check("not shown", f"not measured in run {without.name!r} on any question that both have")
+        return check("not shown", f"{_lacking(what)} in run {without.name!r} on any question that both have")
     a, b = columns[0][both], columns[1][both]
     values = {"here": _finite(statistic(a)), "base": _finite(statistic(b))}
     if same_answers(here, base) and np.array_equal(a, b):
@@ -243,6 +243,10 @@ def check_resource(what: str, here: Side, base: Side, min_effect: float, tests: 
     needed = ratio_questions_needed(effect, bound, alpha / tests)
     said = f"{said}: {n} questions cannot tell; {_would_do(needed)}"
     return check("not shown", said, effect=effect, questions_needed=needed, **values)
+
+
+def _lacking(what: str) -> str:
+    return "no answer without other processes in the way" if what == "p95_seconds" else "not measured"
 
 
 def _columns(what: str, side: Side) -> Array:

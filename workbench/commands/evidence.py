@@ -101,7 +101,8 @@ def gate(
         lazy("terminal").plain(report.as_mapping(found))
     else:
         lazy("terminal").print_rows(report.COLUMNS, report.rows(found))
-        click.echo(f"{found.status}: {found.run} against {found.base} on {found.questions:,} common questions")
+        for line in report.sentences(found):
+            click.echo(line)
         for note in found.notes:
             click.echo(f"note: {note}", err=True)
     if junit is not None:

@@ -9,7 +9,6 @@ from typing import Any
 from workbench.html_report import STYLE
 from workbench.texts import NOT_MEASURED, significant
 
-
 _WRAPPED = "th,td{white-space:normal;overflow-wrap:anywhere}"
 
 

@@ -139,6 +139,9 @@ def test_a_running_run_is_neither_deleted_nor_certified(capsys: pytest.CaptureFi
         assert call("recommend", "demo", "--certificate", "c.json") == 2
         assert call("recommend", "demo", "--out", "setup.yaml") == 0
         assert "no certificate is written while run demo is running" in capsys.readouterr().err
+        store.update(store.get("demo").id, state="paused")
+        assert call("runs", "delete", "demo", "--yes") == 2
+        assert call("recommend", "demo", "--certificate", "c.json") == 2
     assert [run.name for run in store.runs()] == ["demo"]
 
 

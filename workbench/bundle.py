@@ -26,7 +26,7 @@ from workbench.errors import InputError
 from workbench.records import as_json, digest
 from workbench.schema import ANSWERS, CLAIMS, RUNS, SCHEMA, SCHEMA_VERSION, TEXTS
 from workbench.specification import Goal
-from workbench.store import RunRecord, Store
+from workbench.store import AT_WORK, RunRecord, Store
 
 FORMAT = 1
 MOST_BYTES = 4 * 2**30
@@ -47,9 +47,9 @@ def pack(run: str, path: str | Path, *, store: Store | None = None) -> int:
     """Export a run of the store to a bundle, row by row; returns its size in bytes. The same run gives the same bytes."""
     store = store or Store(create=False)
     record = store.get(run)
-    if record.state == "running":
+    if record.state in AT_WORK:
         raise InputError(
-            f"run {record.name!r} is running; wait for its end, or stop it first: workbench stop {record.name}"
+            f"run {record.name!r} is {record.state}; wait for its end, or stop it first: workbench stop {record.name}"
         )
     path = Path(path)
     temporary = path.with_name(f".{path.name}.part")

@@ -19,7 +19,7 @@ from workbench.reports import compare
 from workbench.search_footprint import Amount, payback, search_footprint, search_sentences
 from workbench.specification import Goal
 from workbench.stats import RESAMPLES, Interval
-from workbench.store import RunRecord, Store
+from workbench.store import AT_WORK, RunRecord, Store
 from workbench.verdict import Claim, Recommendation
 
 FORMAT = 1
@@ -42,8 +42,10 @@ def certificate(recommendation: Recommendation, comparison: Comparison, store: S
     Raises ``InputError`` while the run is running: what it states would be out of date before it is read.
     """
     record = store.get(recommendation.run)
-    if record.state == "running":
-        raise InputError(f"run {record.name!r} is running; a certificate is of a run that has ended, or was stopped")
+    if record.state in AT_WORK:
+        raise InputError(
+            f"run {record.name!r} is {record.state}; a certificate is of a run that has ended, or was stopped"
+        )
     found = {
         "certificate": FORMAT,
         "run": record.name,

@@ -227,6 +227,6 @@ def deletable(store: Store, run: str) -> RunRecord:
     record = store.get(run)
     if record.name != run:
         raise InputError(f"name the run to delete; the newest is {record.name!r}")
-    if record.state == "running":
-        raise InputError(f"run {run!r} is running; stop it first: workbench stop {run}")
+    if record.state in AT_WORK:
+        raise InputError(f"run {run!r} is {record.state}; stop it first: workbench stop {run}")
     return record

@@ -98,8 +98,8 @@ def recommend(
         experiment = with_store.get(comparison.run).experiment
         deliver(lazy("setup").setup_text(found, comparison, experiment), out)
     if certificate_file is None and out is not None:
-        if comparison.state == "running":
-            click.echo(f"no certificate is written while run {comparison.run} is running", err=True)
+        if comparison.state in lazy("store").AT_WORK:
+            click.echo(f"no certificate is written while run {comparison.run} is {comparison.state}", err=True)
         else:
             certificate_file = out.with_name("certificate.json")
     if certificate_file is not None:

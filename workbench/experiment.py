@@ -76,7 +76,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How a call to ``run`` ended."""
+    """How a call to ``run`` ended: answers stored, of ``total`` at most (a race needs fewer)."""
 
     run: str
     answers: int
@@ -367,6 +367,7 @@ class _Session:
             return ""
         pick, reference = (self._configurations[row] for row in pair)
         claim = {"pick": pick.id, "reference": reference.id, "metric": goal.metric, "margin": goal.margin}
+        claim |= {"questions": len(self._unseen), "seed": self._experiment.seed}  # another order is another look
         evalset = self._run.environment["evalset"]["digest"]
         claimed = self._store.claims(evalset, wanted.split)
         alpha = level_left(1 - goal.confidence, wanted.tries, claim, claimed)

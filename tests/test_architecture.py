@@ -28,9 +28,9 @@ PAGES = [path for path in [ROOT / "app.py", *sorted((ROOT / "pages").glob("*.py"
 LAYERS = (
     "records errors",
     "contracts ledger stats sequential racing races confirmation registry coefficients hosted geography grid_data grids "
-    "prices words normalise losses cutoff tokens weights templates packing pareto examples ordering rates tariffs",
+    "prices words normalise losses cutoff tokens weights templates packing pareto examples ordering rates tariffs ratios",
     " ".join(kind for kind in registry.KINDS if kind != "executors"),
-    "readers library python_topics space specification schema index store environment answered expected",
+    "readers library python_topics space specification schema index store bundle environment answered expected",
     "sharing engines",
     "pipeline workers",
     "executors",
@@ -39,7 +39,7 @@ LAYERS = (
 )
 READING = (
     "comparison breakdown mappings footprint impacts verdict fixed_sample raced recommendation charts exports "
-    "explanations texts html_report region_report reports views search_footprint"
+    "explanations texts html_report region_report reports views search_footprint certificate certificate_html verification pairing gating gate_report"
 )
 TOP = "__init__ __main__ commands terminal doctor self_test imports setup launch app_server"
 RUNNING = {"pipeline", "experiment", "index", *registry.KINDS}
@@ -84,6 +84,7 @@ PUBLIC = [
     "answers",
     "ask",
     "budget",
+    "certify",
     "check",
     "compare",
     "comparison_rows",
@@ -91,6 +92,7 @@ PUBLIC = [
     "experiments",
     "export",
     "free_name",
+    "gate",
     "launched",
     "ledger_rows",
     "load_corpus",
@@ -110,6 +112,7 @@ PUBLIC = [
     "sentences",
     "start",
     "stop",
+    "verify",
     "watch",
 ]
 

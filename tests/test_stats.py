@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from itertools import permutations
 from math import sqrt
 from statistics import NormalDist
@@ -25,6 +26,7 @@ from workbench.stats import (
     planned_evidence,
     powers,
     questions_needed,
+    sign_flip,
 )
 
 scores = st.lists(st.floats(0, 1), min_size=1, max_size=40).map(np.array)
@@ -95,6 +97,32 @@ def test_more_questions_are_needed_nearer_the_boundary() -> None:
     assert far is not None
     assert near > far >= 101
     assert questions_needed(differences, float(differences.mean()), 0.95, prior=DIFFERENCE_PRIOR) is None
+
+
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=10).map(np.array), st.floats(-0.5, 0.5))
+def test_a_sign_flip_of_few_differences_counts_every_pattern(differences: np.ndarray, boundary: float) -> None:
+    shifted = differences - boundary
+    sums = [sum(pattern) for pattern in itertools.product(*((value, -value) for value in shifted))]
+    p = sign_flip(differences, boundary)
+    assert np.mean(np.array(sums) >= shifted.sum() + 1e-9) <= p <= np.mean(np.array(sums) >= shifted.sum() - 1e-9)
+    assert 0 < p <= 1
+
+
+def test_a_sign_flip_of_many_differences_is_seeded_and_leaves_out_what_is_absent() -> None:
+    differences = np.random.default_rng(4).normal(0.1, 0.3, 60)
+    p = sign_flip(differences, 0.0)
+    assert p == sign_flip(np.append(differences, np.nan), 0.0) == sign_flip(differences, 0.0)
+    assert sign_flip(differences, -0.2) < p < sign_flip(differences, 0.2)
+    assert sign_flip(np.array([np.nan]), 0.0) == 1.0
+
+
+@pytest.mark.parametrize("n", [8, 40])
+def test_a_sign_flip_rejects_a_true_null_no_more_often_than_it_says(n: int) -> None:
+    """Symmetric differences with their mean on the boundary, judged with a binomial 99.9 % bound."""
+    generator = np.random.default_rng(11)
+    runs = 400 if n == 8 else 120
+    rejected = sum(sign_flip(generator.normal(-0.05, 0.3, n), -0.05) <= 0.05 for _ in range(runs))
+    assert rejected <= 0.05 * runs + 3.1 * (runs * 0.05 * 0.95) ** 0.5
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 10)), min_size=1, max_size=20))

@@ -29,6 +29,7 @@ _HOME = {
     "answers": "reports",
     "ask": "setup",
     "budget": "control",
+    "certify": "certificate",
     "check": "doctor",
     "compare": "reports",
     "comparison_rows": "views",
@@ -36,6 +37,7 @@ _HOME = {
     "experiments": "specification",
     "export": "exports",
     "free_name": "launch",
+    "gate": "gating",
     "launched": "launch",
     "ledger_rows": "views",
     "load_corpus": "library",
@@ -55,6 +57,7 @@ _HOME = {
     "sentences": "recommendation",
     "start": "launch",
     "stop": "control",
+    "verify": "verification",
     "watch": "launch",
 }
 

@@ -218,3 +218,13 @@ def runs(*, store: Store | None = None) -> list[RunOverview]:
         )
         for record in store.runs()
     ]
+
+
+def deletable(store: Store, run: str) -> RunRecord:
+    """The run of a name if it may be deleted: nobody writes it, and it is named, not only the newest."""
+    record = store.get(run)
+    if record.name != run:
+        raise InputError(f"name the run to delete; the newest is {record.name!r}")
+    if record.state in AT_WORK:
+        raise InputError(f"run {run!r} is {record.state}; stop it first: workbench stop {run}")
+    return record

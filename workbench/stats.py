@@ -24,10 +24,13 @@ RESAMPLES = 2000
 DIFFERENCE_PRIOR = (-1.0, 1.0)  # one question lost, one won
 SCORE_PRIOR = (0.0, 1.0)  # one wrong answer, one right
 MOST_QUESTIONS = 100_000  # more than this nobody will ask
+FLIPS = 9_999  # random sign patterns; up to _EXACT_FLIPS differences all patterns are tried
 
 BETS = (0.05, 0.1, 0.2, 0.35, 0.55, 0.8)
 """Shares of the wealth that the six players of the mixture bet; evidence is the mean of their wealths."""
 
+_EXACT_FLIPS = 12
+_FLIPS_AT_ONCE = 500
 _POWER = 0.8
 _EXACT = 1e-9  # what a boundary may be off by through rounding; scores differ by more
 _MORE_THAN_NOTHING = 1e-6  # of a value that has to be 0
@@ -80,6 +83,29 @@ def paired_ratio(a: Array, b: Array, confidence: float, seed: int = 0) -> Interv
     means = _resampled(np.column_stack([a[both], b[both]]), seed)
     low, high = _bounds(means[:, 0] / np.maximum(means[:, 1], np.finfo(float).tiny), confidence)
     return Interval(mean=float(a[both].mean() / b[both].mean()), low=low, high=high, n=int(both.sum()))
+
+
+def sign_flip(differences: Array, boundary: float, seed: int = 0) -> float:
+    """How likely paired differences like these, or higher ones, are where their mean is not above ``boundary``: a p-value.
+
+    Fisher's randomisation of signs around the boundary: every pattern for up to 12 differences, ``FLIPS`` random ones
+    beyond. Differences without variation are sure too early where losses are rare and large: use it beside the interval
+    of ``paired_difference``, which guards against that. Without any difference 1.
+    """
+    kept = differences[~np.isnan(differences)] - boundary
+    n = len(kept)
+    if not n:
+        return 1.0
+    reached = float(kept.sum()) - 1e-12
+    if n <= _EXACT_FLIPS:
+        patterns = (np.arange(2**n)[:, None] >> np.arange(n)) % 2 * 2.0 - 1
+        return float(np.mean(patterns @ kept >= reached))
+    generator = np.random.default_rng(seed)
+    higher = 0
+    for start in range(0, FLIPS, _FLIPS_AT_ONCE):
+        signs = generator.integers(0, 2, size=(min(_FLIPS_AT_ONCE, FLIPS - start), n)) * 2.0 - 1
+        higher += int(np.sum(signs @ kept >= reached))
+    return (1 + higher) / (1 + FLIPS)
 
 
 def questions_needed(values: Array, boundary: float, confidence: float, *, prior: Sequence[float]) -> int | None:

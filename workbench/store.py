@@ -192,11 +192,14 @@ class Store:
     def delete(self, run_id: int) -> None:
         """Remove a run with everything it holds; texts that no other run needs go too."""
         with self.writing() as connection:
+            texts = sorted(_texts_of(connection, ANSWERS.c.run_id == run_id))
             for table in (ANSWERS, TRIALS, QUESTIONS, ONE_OFFS):
                 connection.execute(table.delete().where(table.c.run_id == run_id))
             connection.execute(RUNS.delete().where(RUNS.c.id == run_id))
-            if not connection.execute(sa.select(sa.func.count()).select_from(RUNS)).scalar():
-                connection.execute(TEXTS.delete())
+            needed = _texts_of(connection, ANSWERS.c.run_id != run_id)
+            unneeded = [text for text in texts if text not in needed]
+            for start in range(0, len(unneeded), 500):
+                connection.execute(TEXTS.delete().where(TEXTS.c.digest.in_(unneeded[start : start + 500])))
         self._written.clear()
 
     # ------------------------------------------------------------------------------------------------------ lease
@@ -455,6 +458,16 @@ class Store:
 
 
 _digest_of_passage = lru_cache(maxsize=16384)(digest)  # the same passages are found again and again
+
+
+def _texts_of(connection: Connection, which: sa.ColumnElement[bool]) -> set[str]:
+    """The digests of the texts that some answers name."""
+    found: set[str] = set()
+    rows = connection.execute(sa.select(ANSWERS.c.prompt, ANSWERS.c.passages).where(which))
+    for part in rows.partitions(1000):
+        for prompt, passages in part:
+            found.update([prompt] if prompt else [], (passage[0] for passage in passages))
+    return found
 
 
 def _answer_row(run_id: int, scored: ScoredAnswer, texts: dict[str, str]) -> dict[str, Any]:

@@ -58,6 +58,13 @@ def compare(runs: tuple[str, ...], format_: str, answers: int | None, out: Path 
 @click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the chosen setup here (setup.yaml)."
 )
+@click.option(
+    "--certificate",
+    "certificate_file",
+    metavar="FILE.json",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the certificate here, and as a page beside it [with --out: certificate.json beside the setup].",
+)
 @store_option
 @click.pass_context
 def recommend(
@@ -70,6 +77,7 @@ def recommend(
     limits: tuple[str, ...],
     format_: str,
     out: Path | None,
+    certificate_file: Path | None,
     store_url: str | None,
 ) -> None:
     """The smallest setup that is still good enough: which, why, and why not the others.
@@ -80,7 +88,10 @@ def recommend(
       workbench recommend
       workbench recommend demo --margin 0.1 --limit p95_seconds=2
       workbench recommend demo --out setup.yaml
+      workbench recommend demo --certificate evidence/demo.json
     """
+    if certificate_file is not None and certificate_file.suffix == ".html":
+        raise click.UsageError("--certificate names the JSON file, as certificate.json; its page is written beside it")
     with_store = open_store(store_url)
     comparison = workbench.compare(run, store=with_store)
     goal = _goal(comparison.goal, metric, margin, floor, minimise, limits)
@@ -92,6 +103,17 @@ def recommend(
     if out is not None and found.chosen is not None:
         experiment = with_store.get(comparison.run).experiment
         deliver(lazy("setup").setup_text(found, comparison, experiment), out)
+    if certificate_file is None and out is not None:
+        if comparison.state in lazy("store").AT_WORK:
+            click.echo(f"no certificate is written while run {comparison.run} is {comparison.state}", err=True)
+        else:
+            certificate_file = out.with_name("certificate.json")
+    if certificate_file is not None:
+        certificate = lazy("certificate")
+        content = certificate.certificate(found, comparison, with_store)
+        deliver(certificate.certificate_text(content), certificate_file)
+        page = lazy("certificate_html").render_certificate(content)
+        deliver(page, certificate_file.with_suffix(".html"))
     if found.chosen is None:
         context.exit(1)
 
@@ -142,11 +164,14 @@ def answers(
         lazy("terminal").print_rows(columns, exports.answer_rows(pairs, metrics))
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--format", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @store_option
-def runs(format_: str, store_url: str | None) -> None:
-    """List the runs in the store, newest first."""
+@click.pass_context
+def runs(context: click.Context, format_: str, store_url: str | None) -> None:
+    """List the runs in the store, newest first; or delete, export, import one."""
+    if context.invoked_subcommand is not None:
+        return
     terminal = lazy("terminal")
     found = workbench.runs(store=None if store_url is None else open_store(store_url))
     if format_ == "json":

@@ -28,7 +28,7 @@ PAGES = [path for path in [ROOT / "app.py", *sorted((ROOT / "pages").glob("*.py"
 LAYERS = (
     "records errors",
     "contracts ledger stats registry coefficients hosted geography grid_data grids prices words normalise losses "
-    "cutoff tokens weights templates packing pareto examples expected",
+    "cutoff tokens weights templates packing pareto examples rates expected power",
     " ".join(kind for kind in registry.KINDS if kind != "executors"),
     "readers library python_topics space specification schema index store environment answered",
     "pipeline",

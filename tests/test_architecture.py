@@ -36,7 +36,7 @@ LAYERS = (
     "experiment",
 )
 READING = "comparison footprint impacts recommendation charts exports explanations texts html_report region_report reports views"
-TOP = "__init__ __main__ terminal doctor self_test imports setup launch app_server"
+TOP = "__init__ __main__ commands terminal doctor self_test imports setup launch app_server"
 RUNNING = {"pipeline", "experiment", "index", *registry.KINDS}
 
 HEAVY = {

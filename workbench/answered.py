@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.ledger import standalone
 from workbench.records import Configuration, Question, ScoredAnswer
 from workbench.specification import Experiment
 
@@ -28,6 +29,7 @@ class Answered:
         self._count = np.zeros(shape)
         self._score_sum = np.zeros(shape)
         self._cost_sum = np.zeros(shape)
+        self._seconds_sum = np.zeros(shape)
         self._wanted = np.array([[self.repeats(configuration)] for configuration in configurations])
         self.total = int(sum(self.repeats(configuration) for configuration in configurations) * len(questions))
         self.held = 0
@@ -48,6 +50,8 @@ class Answered:
         self._count[row, column] += 1
         self._score_sum[row, column] += np.nan if value is None else value
         self._cost_sum[row, column] += cost
+        measured = answer.undisturbed and answer.ledger.stages
+        self._seconds_sum[row, column] += standalone(answer.ledger).seconds if measured else np.nan
 
     def holds(self, configuration: str, question: str, repeat: int) -> bool:
         """Whether an answer is there."""
@@ -70,3 +74,8 @@ class Answered:
         """Mean standalone cost; NaN where nothing is stored or it was not measured."""
         with np.errstate(invalid="ignore", divide="ignore"):
             return self._cost_sum / self._count
+
+    def seconds(self) -> NDArray[np.float64]:
+        """Mean standalone seconds; NaN where nothing is stored or another process kept the processors busy meanwhile."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return self._seconds_sum / self._count

@@ -5,8 +5,8 @@ The keyword-only signature of ``build`` is the plugin's parameter schema; the fi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -29,6 +29,8 @@ from workbench.records import (
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from workbench.specification import Goal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,22 +159,45 @@ class Meter(Protocol):
     def stop(self, mark: Any) -> Reading | None: ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standings:
+    """What a strategy decides on: arrays of shape (configurations, questions), questions in the order they are asked.
+
+    ``answered`` is true where an answer of any kind is stored; ``scores`` (of the deciding metric), ``costs`` (standalone,
+    in what the goal minimises) and ``seconds`` (of undisturbed answers) are NaN where nothing is known.
+    ``expected_costs`` is one guess per configuration from before anything ran, of which only the order means anything;
+    ``closed`` marks configurations that cannot be asked any further.
+    """
+
+    configurations: Sequence[Configuration]
+    answered: NDArray[np.bool_]
+    scores: NDArray[np.float64]
+    costs: NDArray[np.float64]
+    seconds: NDArray[np.float64]
+    expected_costs: NDArray[np.float64]
+    closed: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """What a strategy wants next: cells (configuration, question) as a set, which the run puts into a sensible order.
+
+    ``out`` are configurations that are out for good, each with its reason; ``said`` is one line on where the search stands.
+    """
+
+    cells: Sequence[tuple[int, int]]
+    out: Mapping[int, str] = field(default_factory=dict)
+    said: str = ""
+
+
 class Strategy(Protocol):
     """Chooses what to ask next from what is stored: same answers, same decision.
 
-    ``scores`` and ``costs`` have shape (configurations, questions) with NaN where nothing is stored; ``answered`` is
-    true where an answer of any kind is. Returns the cells (configuration index, question index) of the next round, in
-    the order they are to run; empty when there is nothing more to ask.
+    ``None`` means that there is nothing more to ask. What a strategy keeps between two calls may only be a cache of what
+    it would decide anew.
     """
 
-    def propose(
-        self,
-        configurations: Sequence[Configuration],
-        answered: NDArray[np.bool_],
-        scores: NDArray[np.float64],
-        costs: NDArray[np.float64],
-        seed: int,
-    ) -> Sequence[tuple[int, int]]: ...
+    def propose(self, standings: Standings, goal: Goal, seed: int) -> Round | None: ...
 
 
 class Executor(Protocol):

@@ -13,10 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from workbench import registry
 from workbench.answered import Answered
 from workbench.coefficients import restore
-from workbench.contracts import Executor, Meter, Metric, Strategy
+from workbench.contracts import Executor, Meter, Metric, Standings, Strategy
 from workbench.environment import changes, environment, with_new_models
 from workbench.errors import InputError, NotComparable, Stopped
 from workbench.ledger import Recorder, add, price, spent, standalone_cost
@@ -269,28 +271,44 @@ class _Session:
     def work_through(self, strategy: Strategy, executor: Executor, pipeline: Pipeline) -> str:
         """Round after round until nothing is left to ask; returns why it stopped early, or an empty string."""
         self.report("starting")
-        while True:
-            answered = self._answered.answered()
-            for row, configuration in enumerate(self._configurations):
-                answered[row] |= configuration.id in self._closed
-            cells = strategy.propose(
-                self._configurations, answered, self._answered.scores(), self._answered.costs(), self._experiment.seed
-            )
-            if not cells:
+        for number in itertools.count():
+            wanted = strategy.propose(self._standings(), self._experiment.goal, self._experiment.seed)
+            if wanted is None:
                 break
-            for row, block in itertools.groupby(cells, key=lambda cell: cell[0]):
-                configuration = self._configurations[row]
+            self.report(wanted.said)
+            for configuration, columns in self._in_order(wanted.cells, reverse=number % 2 == 1):
                 if configuration.id in self._closed:
                     continue
                 if reason := self._why_stop():
                     return reason
-                if reason := self._block(executor, pipeline, configuration, [column for _, column in block]):
+                if reason := self._block(executor, pipeline, configuration, columns):
                     return reason
         self.flush()
         self._close_trials()
         if self._refused and len(self._refused) == len(self._configurations):
             raise InputError(f"no configuration can run: {'; '.join(dict.fromkeys(self._refused.values()))}")
         return ""
+
+    def _standings(self) -> Standings:
+        return Standings(
+            configurations=self._configurations,
+            answered=self._answered.answered(),
+            scores=self._answered.scores(),
+            costs=self._answered.costs(),
+            seconds=self._answered.seconds(),
+            expected_costs=np.zeros(len(self._configurations)),
+            closed=np.array([configuration.id in self._closed for configuration in self._configurations]),
+        )
+
+    def _in_order(
+        self, cells: Sequence[tuple[int, int]], *, reverse: bool
+    ) -> Iterator[tuple[Configuration, Sequence[int]]]:
+        """A round's cells in blocks that share an engine and a static prompt; reversed in every other round against drift."""
+        columns: dict[int, list[int]] = {}
+        for row, column in sorted(cells):
+            columns.setdefault(row, []).append(column)
+        for row in sorted(columns, key=lambda row: _block(self._configurations[row]), reverse=reverse):
+            yield self._configurations[row], columns[row]
 
     def _block(
         self, executor: Executor, pipeline: Pipeline, configuration: Configuration, columns: Sequence[int]
@@ -460,6 +478,11 @@ class _Session:
                 doing=doing,
             )
         )
+
+
+def _block(configuration: Configuration) -> tuple[str, ...]:
+    """Configurations that share an engine and a static prompt come one after another."""
+    return tuple(as_json(configuration[axis]) for axis in ("model", "concurrency", "prompt", "retriever"))
 
 
 def score(question: Question, answer: Answer, metrics: Mapping[str, Metric]) -> tuple[Score, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,17 @@ _SECONDS_HERE = 0.055
 _SECONDS_ELSEWHERE, _SECONDS_PER_TOKEN_ELSEWHERE = 0.5, 0.0125  # of a request, and of a token it writes
 _DOLLARS_PER_JOULE = 0.2 / 3.6e6  # electricity, so that models here are cheaper than any that is bought
 _DOLLARS_UNKNOWN = 10.0  # for a million tokens of a hosted model that is not priced
+
+
+class Call(NamedTuple):
+    """A call of a language model as it is guessed: the prompt's tokens, those of them that a cached prefix holds, and tokens
+    written. ``own``: the one that writes the answer; others rewrite questions or judge passages."""
+
+    model: PluginChoice
+    tokens_in: float
+    tokens_cached: float
+    tokens_out: float
+    own: bool
 
 
 def expected_costs(configurations: Sequence[Configuration], minimise: str) -> NDArray[np.float64]:
@@ -80,7 +91,7 @@ class _Models:
         return _BILLIONS_UNKNOWN if asked is None else max(asked[1], 0.1) * _BILLIONS_PER_DOLLAR
 
 
-def _passage_tokens(configuration: Configuration) -> float:
+def passage_tokens(configuration: Configuration) -> float:
     """About how many tokens of passages reach the prompt."""
     if plugin_name(configuration["retriever"]) == "none":
         return 0.0
@@ -91,14 +102,14 @@ def _passage_tokens(configuration: Configuration) -> float:
 
 
 def _cost(configuration: Configuration, models: _Models, minimise: str) -> float:
-    calls = list(_calls(configuration))
+    asked = list(calls(configuration))
     if minimise == "tokens":
-        return sum(read + written for _, read, _, written in calls) + _SEARCH
-    return _search_cost(configuration, minimise) + sum(_call_cost(models, minimise, *call) for call in calls)
+        return sum(call.tokens_in + call.tokens_out for call in asked) + _SEARCH
+    return _search_cost(configuration, minimise) + sum(_call_cost(models, minimise, call) for call in asked)
 
 
-def _calls(configuration: Configuration) -> Iterator[tuple[PluginChoice, float, float, float]]:
-    """Every call of a language model: who, the prompt's tokens, those of them a cached prefix holds, tokens written."""
+def calls(configuration: Configuration) -> Iterator[Call]:
+    """Every call of a language model that an answer takes; its own is the last."""
     own: PluginChoice | None = None if plugin_name(configuration["model"]) == "none" else configuration["model"]
     for kind, axis in (("retrievers", "retriever"), ("rerankers", "rerank")):
         choice = configuration[axis]
@@ -109,16 +120,16 @@ def _calls(configuration: Configuration) -> Iterator[tuple[PluginChoice, float, 
         if asked is None:  # an impossible point
             continue
         if kind == "rerankers":
-            calls = configuration["rerank_depth"]
-            yield asked, calls * (_REWRITE_TOKENS + _chunk_tokens(configuration)), 0.0, calls
+            depth = configuration["rerank_depth"]
+            yield Call(asked, depth * (_REWRITE_TOKENS + chunk_tokens(configuration)), 0.0, depth, own=False)
         else:
-            yield asked, _REWRITE_TOKENS + _QUESTION_TOKENS, 0.0, given.get("max_tokens", 64)
+            yield Call(asked, _REWRITE_TOKENS + _QUESTION_TOKENS, 0.0, given.get("max_tokens", 64), own=False)
     if own is not None:
         fixed = _template_tokens(configuration["prompt"])
         examples = configuration["examples"] * _EXAMPLE_TOKENS
         cached = fixed + (examples if configuration["example_choice"] == "fixed" else 0)
-        read = fixed + examples + _QUESTION_TOKENS + _passage_tokens(configuration)
-        yield own, read, cached, _WRITTEN_SHARE * configuration["max_tokens"]
+        read = fixed + examples + _QUESTION_TOKENS + passage_tokens(configuration)
+        yield Call(own, read, cached, _WRITTEN_SHARE * configuration["max_tokens"], own=True)
 
 
 def _search_cost(configuration: Configuration, minimise: str) -> float:
@@ -126,8 +137,8 @@ def _search_cost(configuration: Configuration, minimise: str) -> float:
     work = _SEARCH
     for kind, axis, tokens in (
         ("retrievers", "retriever", _QUESTION_TOKENS),
-        ("rerankers", "rerank", configuration["rerank_depth"] * _chunk_tokens(configuration)),
-        ("compressors", "compress", _passage_tokens(configuration)),
+        ("rerankers", "rerank", configuration["rerank_depth"] * chunk_tokens(configuration)),
+        ("compressors", "compress", passage_tokens(configuration)),
     ):
         choice = configuration[axis]
         embeds = "embedder" in registry.needs(kind, choice) or plugin_name(choice).startswith("cross_encoder")
@@ -141,19 +152,17 @@ def _per_work_here(minimise: str) -> float:
     return _JOULES_HERE * (_DOLLARS_PER_JOULE if minimise == "dollars" else 1.0)
 
 
-def _call_cost(
-    models: _Models, minimise: str, choice: PluginChoice, read: float, cached: float, written: float
-) -> float:
-    name = plugin_name(choice)
+def _call_cost(models: _Models, minimise: str, call: Call) -> float:
+    name = plugin_name(call.model)
     if models.runs_here(name):
-        work = models.billions(choice) * (read - cached + _READ_PER_WRITTEN * written)
-        return work * _per_work_here(minimise)
+        work = call.tokens_in - call.tokens_cached + _READ_PER_WRITTEN * call.tokens_out
+        return models.billions(call.model) * work * _per_work_here(minimise)
     if minimise == "dollars":
         per_read, per_written = models.dollars(name) or (_DOLLARS_UNKNOWN, _DOLLARS_UNKNOWN)
-        return (read * per_read + written * per_written) / 1e6
+        return (call.tokens_in * per_read + call.tokens_out * per_written) / 1e6
     if minimise == "seconds":
-        return _SECONDS_ELSEWHERE + _SECONDS_PER_TOKEN_ELSEWHERE * written
-    return models.billions(choice) * (read + _READ_PER_WRITTEN * written) * _JOULES_ELSEWHERE
+        return _SECONDS_ELSEWHERE + _SECONDS_PER_TOKEN_ELSEWHERE * call.tokens_out
+    return models.billions(call.model) * (call.tokens_in + _READ_PER_WRITTEN * call.tokens_out) * _JOULES_ELSEWHERE
 
 
 def _dollars_per_million(name: str) -> tuple[float, float] | None:
@@ -170,7 +179,7 @@ def _template_tokens(name: str) -> float:
     return (len(fixed) + len(template.user) + len(template.context) + len(template.cue)) / _CHARACTERS_PER_TOKEN
 
 
-def _chunk_tokens(configuration: Configuration) -> float:
+def chunk_tokens(configuration: Configuration) -> float:
     """About how many tokens a chunk has."""
     chunker = configuration["chunker"]
     if plugin_name(chunker) == "document":
@@ -181,7 +190,7 @@ def _chunk_tokens(configuration: Configuration) -> float:
 
 def _read_tokens(configuration: Configuration) -> float:
     """About how many tokens a passage has that goes into the prompt."""
-    chunker, chunk = configuration["chunker"], _chunk_tokens(configuration)
+    chunker, chunk = configuration["chunker"], chunk_tokens(configuration)
     if plugin_name(chunker) != "parent":
         return chunk
     wide = chunker.get("parent_tokens") if isinstance(chunker, dict) else None

@@ -137,9 +137,7 @@ def _distances(count: int, landscape: tuple[float, float], generator: np.random.
     return found - found.min()
 
 
-def _needed(
-    distance: Array, questions: int, margin: float, alpha: float, level: Level, inferior_share: float
-) -> Array:
+def _needed(distance: Array, questions: int, margin: float, alpha: float, level: Level, inferior_share: float) -> Array:
     """Questions that each configuration answers, cheapest first, by one who knows the pick; 0: it is never started."""
     count = len(distance)
     inferior = inferior_share * margin

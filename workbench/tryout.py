@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-
-import numpy as np
 
 from workbench import registry, tokens
 from workbench.calibration import (
@@ -16,20 +15,29 @@ from workbench.calibration import (
     calibrate,
     embedding,
     searches,
+    took,
     with_passages,
 )
 from workbench.contracts import Meter, Model
 from workbench.expected import chunk_tokens, passage_tokens
 from workbench.index import Indexes
 from workbench.pipeline import Pipeline
-from workbench.records import Configuration, Corpus, EvalSet, OneOff, PluginChoice, Question, plugin_label, plugin_name
+from workbench.records import (
+    Configuration,
+    Corpus,
+    EvalSet,
+    OneOff,
+    PluginChoice,
+    Question,
+    Reading,
+    plugin_label,
+    plugin_name,
+)
 from workbench.retrievers._ranking import searchable
 from workbench.sampling import Lengths, lengths
 from workbench.specification import Experiment
 from workbench.weights import cache_folder
 from workbench.workload import runs_elsewhere
-
-_LOADED = ("load", "chunk", "index", "embed")  # one-off work that a run does again; warm-ups are counted one by one
 
 
 class Tryout:
@@ -195,13 +203,10 @@ class Tryout:
 
     def preparations(self, configurations: Sequence[Configuration]) -> list[tuple[str, str, Took]]:
         """One-off work of the run as (work, what, took): what was done here on the way, and passages still to be embedded."""
-        found: list[tuple[str, str, Took]] = []
+        times: defaultdict[tuple[str, str], list[Reading]] = defaultdict(list)
         for work in self._done:
-            if self._timed and work.work in (*_LOADED, "warm-up"):
-                cpu = np.nan if work.reading.cpu_seconds is None else work.reading.cpu_seconds
-                found.append(
-                    (work.work, work.what, Took(cpu_seconds=np.full(3, cpu), seconds=np.full(3, work.reading.seconds)))
-                )
+            times[work.work, work.what].append(work.reading)
+        found = [(*key, took(readings)) for key, readings in times.items()] if self._timed else []
         seen: set[str] = set()
         for configuration in configurations:
             key = _vectors_key(configuration)

@@ -85,7 +85,10 @@ def per_answer(
     @cache
     def written(model: str, prompt: str, passages: bool, max_tokens: int) -> Array:
         known = rates.get(model)
-        return _written(() if known is None else known.written.get((prompt, passages), ()), max_tokens)
+        if known is None or not known.written:
+            return _written((), (), max_tokens)
+        everything = [tokens for each in known.written.values() for tokens in each]
+        return _written(known.written.get((prompt, passages), everything), everything, max_tokens)
 
     @cache
     def generating(model: str, fresh: int, out: float) -> tuple[Array, Array]:
@@ -136,14 +139,17 @@ def _about(value: float) -> Array:
     return value * np.array([1 - _GUESSED, 1.0, 1 + _GUESSED])
 
 
-def _written(seen: Sequence[float], max_tokens: int) -> Array:
-    """Tokens of an answer: the mean of those seen, none longer than allowed; without any, anything that is allowed."""
+def _written(seen: Sequence[float], everything: Sequence[float], max_tokens: int) -> Array:
+    """Tokens of an answer: the mean of those seen, none longer than allowed; without any, anything that is allowed.
+
+    How far they scatter is told by ``everything`` that the model wrote, and by two answers more, one of no token and one
+    of all that is allowed: a few that were alike prove little.
+    """
     if not seen:
         return np.array([1.0, _LIKELY_SHARE * max_tokens, float(max_tokens)])
-    cut = np.minimum(seen, max_tokens)
-    mean = float(cut.mean())
-    # A question more of no token and one of all that is allowed: few answers that were alike prove little.
-    off = 2 * float(np.append(cut, [0.0, float(max_tokens)]).std()) / sqrt(len(cut) + 2)
+    mean = float(np.minimum(seen, max_tokens).mean())
+    scatter = float(np.append(np.minimum(everything, max_tokens), [0.0, float(max_tokens)]).std())
+    off = 2 * scatter / sqrt(len(seen))
     return np.array([max(mean - off, 0.0), mean, min(mean + off, float(max_tokens))])
 
 

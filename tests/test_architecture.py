@@ -27,16 +27,16 @@ PAGES = [path for path in [ROOT / "app.py", *sorted((ROOT / "pages").glob("*.py"
 # From the ground up: a module imports from its own line or from those above it.
 LAYERS = (
     "records errors",
-    "contracts ledger stats registry coefficients hosted geography grid_data grids prices words normalise losses "
-    "cutoff tokens weights templates packing pareto examples rates expected power",
+    "contracts ledger stats sequential racing races confirmation registry coefficients hosted geography grid_data grids prices words normalise losses "
+    "cutoff tokens weights templates packing pareto examples rates power",
     " ".join(kind for kind in registry.KINDS if kind != "executors"),
-    "readers library python_topics space specification schema index store environment answered",
+    "readers library python_topics space specification schema index store environment answered expected",
     "pipeline",
     "executors",
     "experiment",
 )
-READING = "comparison footprint impacts recommendation charts exports explanations texts html_report region_report reports views"
-TOP = "__init__ __main__ commands terminal doctor self_test imports setup launch app_server"
+READING = "comparison footprint impacts recommendation charts exports explanations texts html_report region_report reports views plans"
+TOP = "__init__ __main__ commands terminal doctor self_test imports setup launch app_server foresight sampling calibration workload tryout planning plan_report"
 RUNNING = {"pipeline", "experiment", "index", *registry.KINDS}
 
 HEAVY = {
@@ -89,6 +89,7 @@ PUBLIC = [
     "load_setup",
     "notes",
     "outline",
+    "plan",
     "plugins",
     "read_experiment",
     "recommend",

@@ -42,6 +42,7 @@ _HOME = {
     "load_setup": "setup",
     "notes": "explanations",
     "outline": "launch",
+    "plan": "planning",
     "plugins": "registry",
     "read_experiment": "specification",
     "recommend": "reports",

@@ -9,10 +9,9 @@ from typing import Any
 import click
 
 import workbench
-from workbench.commands import data, machine, reading, running
+from workbench.commands import data, machine, planning, reading, running
 
 _LATER = {
-    "plan": "the estimate before spending",
     "pause": "run control from another process",
     "resume": "run control from another process",
     "budget": "run control from another process",
@@ -51,7 +50,7 @@ def cli() -> None:
     """
 
 
-for _verb in (*running.VERBS, *reading.VERBS, *data.VERBS, *machine.VERBS):
+for _verb in (*planning.VERBS, *running.VERBS, *reading.VERBS, *data.VERBS, *machine.VERBS):
     cli.add_command(_verb)
 
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from workbench import power, registry
 from workbench.footprint import Estimate
 from workbench.plans import Decidable, Work
-from workbench.power import PAIRED_SD, Level
+from workbench.power import PAIRED_SD
+from workbench.racing import Terms
 from workbench.records import Configuration, plugin_label, plugin_name
 from workbench.specification import Experiment
 
@@ -22,36 +23,35 @@ _MOST_NEEDED = 1_000_000
 _WATT_HOUR = 3600.0  # joules
 
 
-def decidable(
-    goal: Any, configurations: int, questions: int, test_questions: int, level: Level
-) -> tuple[Decidable, ...]:
-    """The claims that a run of this level makes, with the margin that the questions can show of a pick as good as the best."""
-    return (_here(goal, configurations, questions, level), _new(goal, test_questions))
+def decidable(agreed: Terms, configurations: int, questions: int, unseen: int) -> tuple[Decidable, ...]:
+    """The claims of a race on these terms, each with the margin that its questions can show of a pick as good as the best.
+
+    ``unseen`` are the questions that a pick is confirmed on.
+    """
+    return (_here(agreed, configurations, questions), _new(agreed, unseen))
 
 
-def _here(goal: Any, configurations: int, questions: int, level: Level) -> Decidable:
+def _here(agreed: Terms, configurations: int, questions: int) -> Decidable:
     """These questions: everything is decided once all are asked; the margin is the one shown after half of them."""
-    alpha = 1 - goal.confidence
-    against = max(configurations - 1, 1)
-    within = {"screen": power.SCREEN, "every": alpha / (2 * against), "reference": alpha / (2 * against)}[level]
+    within = power.within_level(agreed, configurations)
     margins = [power.margin_here(_HALF * questions, questions, within, sd) for sd in PAIRED_SD]
     found = None if inf in margins else Estimate(*margins)
-    needed = ceil(_needed_here(goal.margin, within, questions)) if goal.margin > 0 else questions
+    needed = ceil(_needed_here(agreed.margin, within, questions)) if agreed.margin > 0 else questions
     early = (
-        f"no margin is shown before nearly all of these {questions} are answered"
+        f"no margin is shown before nearly all of these {questions} questions are answered"
         if found is None
         else f"half of these {questions} questions can show a margin of about {found.central:.2f}, all of them any"
     )
-    stated = f"{goal.margin:g} takes about {needed}"
-    if level == "screen":
+    stated = f"{agreed.margin:g} takes about {needed}"
+    if agreed.level == "screen":
         stated += "; level screen drops configurations by it and certifies nothing on these questions"
     return Decidable(
         about="these questions",
-        against="the reference" if level == "reference" else "every configuration",
+        against="the reference" if agreed.level == "reference" else "every configuration",
         questions=questions,
         margin=found,
         needed=needed,
-        promised=level != "screen",
+        promised=agreed.level != "screen",
         statement=f"{early}; {stated}",
     )
 
@@ -60,17 +60,17 @@ def _needed_here(margin: float, level: float, questions: int) -> float:
     return float(power.questions_for(np.array([margin]), level, questions)[0])
 
 
-def _new(goal: Any, test_questions: int) -> Decidable:
+def _new(agreed: Terms, test_questions: int) -> Decidable:
     """New questions, by the test split: nothing is promised below the margin that it can show."""
-    needed = power.new_questions_for(goal.margin, goal.confidence)
+    needed = power.new_questions_for(agreed.margin, agreed.confidence)
     many = None if needed > _MOST_NEEDED else ceil(needed / 10) * 10
-    takes = f"{goal.margin:g} needs {'more than anybody asks' if many is None else f'about {many:,}'}"
+    takes = f"{agreed.margin:g} needs {'more than anybody asks' if many is None else f'about {many:,}'}"
     if not test_questions:
         margin, promised = None, False
         statement = f"no test split, so nothing can be shown about new questions; {takes} questions in a split test"
     else:
-        margin = Estimate(*(power.margin_of_new_questions(test_questions, goal.confidence, sd) for sd in PAIRED_SD))
-        promised = goal.margin >= margin.central
+        margin = Estimate(*(power.margin_of_new_questions(test_questions, agreed.confidence, sd) for sd in PAIRED_SD))
+        promised = agreed.margin >= margin.central
         statement = f"{test_questions} test questions can show a margin of about {margin.central:.2f}; {takes}"
     return Decidable(
         about="new questions",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from workbench.calibration import ModelRates, Took
 from workbench.coefficients import coefficients, with_hosted
 from workbench.errors import InputError
 from workbench.expected import expected_costs
-from workbench.experiment import choose_questions
+from workbench.experiment import choose_questions, unseen_questions, with_reference
 from workbench.footprint import Estimate
 from workbench.foresight import decidable, warnings
 from workbench.grids import Site
@@ -26,15 +26,15 @@ from workbench.hosted import of_choices
 from workbench.impacts import site_of
 from workbench.library import load_corpus, load_evalset
 from workbench.plans import RACED, ModelPlan, Plan, Preparation, Work
-from workbench.power import Level, race
+from workbench.power import race
 from workbench.prices import price
+from workbench.racing import settings, terms
 from workbench.records import Coefficients, Configuration, PluginChoice, plugin_label, plugin_name
 from workbench.space import points
 from workbench.specification import Experiment, read_experiment
 from workbench.tryout import Tryout
 from workbench.workload import PerAnswer, per_answer, runs_elsewhere, work
 
-_TEST = "test"
 _CONFIRMED = 2  # configurations that answer the test split: the pick and its reference
 
 Array = NDArray[np.float64]
@@ -57,11 +57,11 @@ def plan(
         experiment = read_experiment(experiment)
     corpus = load_corpus(experiment.corpus)
     evalset = load_evalset(experiment.evalset, corpus, seed=experiment.seed)
-    questions = choose_questions(evalset, experiment)
+    questions = choose_questions(evalset, experiment.questions, experiment.seed)
     found = points(experiment.space)
     if not found.configurations:
         raise InputError(f"the space has no possible configuration: {'; '.join(found.impossible) or 'it is empty'}")
-    configurations = found.configurations
+    configurations, goal = with_reference(found.configurations, experiment.goal)
     content = experiment.model_dump(mode="json")
     known = with_hosted(coefficients(), *of_choices(content))
     tryout = Tryout(experiment, corpus, evalset, questions, timed=calibrate, report=report)
@@ -85,25 +85,16 @@ def plan(
     repeats = np.array([answered.repeats(configuration) for configuration in configurations], dtype=np.float64)
     repeats[list(sizes.refused)] = 0.0
     grid = work(each, np.full((3, 1), float(len(questions))) * repeats, known, site)
-    level, share = _level(experiment.strategy)
-    goal = experiment.goal
-    asked = race(
-        expected_costs(configurations, goal.minimise),
-        len(questions),
-        margin=goal.margin,
-        confidence=goal.confidence,
-        level=level,
-        inferior_share=share,
-        seed=experiment.seed,
-    ).questions
+    agreed = terms(goal, configurations, **(settings(experiment.strategy) or {}))
+    asked = race(expected_costs(configurations, goal.minimise), len(questions), agreed, seed=experiment.seed)
     raced = work(each, asked * repeats, known, site)
-    test = 0 if experiment.questions.split in (_TEST, "all") else sum(q.split == _TEST for q in evalset.questions)
-    claims = decidable(goal, len(configurations), len(questions), test, level)
+    test = len(unseen_questions(evalset, experiment.model_copy(update={"strategy": RACED})))  # others are not confirmed
+    claims = decidable(agreed, len(configurations), len(questions), test)
     strategy = plugin_name(experiment.strategy)
     return Plan(
         experiment=experiment.name,
         strategy=strategy,
-        level=level,
+        level=agreed.level,
         minimise=goal.minimise,
         margin=goal.margin,
         confidence=goal.confidence,
@@ -135,13 +126,6 @@ def plan(
         calibrated=calibrate,
         planning_seconds=time.perf_counter() - started,
     )
-
-
-def _level(strategy: PluginChoice) -> tuple[Level, float]:
-    """The level of a race and its inferior share; other strategies are planned as if they were raced by default."""
-    given: Mapping[str, Any] = {} if isinstance(strategy, str) or plugin_name(strategy) != RACED else strategy
-    level: Level = given["level"] if given.get("level") in get_args(Level) else "screen"
-    return level, float(given.get("inferior_share", 0.5))
 
 
 def _preparation(done: str, what: str, took: Took, known: Coefficients) -> Preparation:

@@ -164,10 +164,10 @@ def _taken(comparison: Comparison, unit: str) -> float | None:
 
 
 def _held(what: str, planned: Estimate | None, taken: float | None) -> str:
-    told = NOT_MEASURED if taken is None else _amount(taken)
+    told = NOT_MEASURED if taken is None else amount(taken)
     if planned is None:
         return f"{what} {NOT_ESTIMATED}, {told}"
-    said = f"{what} {_amount(planned.central)} ({_amount(planned.low)}–{_amount(planned.high)}), {told}"
+    said = f"{what} {amount(planned.central)} ({amount(planned.low)}–{amount(planned.high)}), {told}"
     if taken is None:
         return said
     inside = planned.low <= taken <= planned.high
@@ -175,6 +175,6 @@ def _held(what: str, planned: Estimate | None, taken: float | None) -> str:
     return f"{said} ({', '.join(filter(None, [off, 'inside' if inside else 'outside']))})"
 
 
-def _amount(value: float) -> str:
+def amount(value: float) -> str:
     """A number as people read it, thousands apart."""
     return f"{value:,.0f}" if abs(value) >= 1000 else significant(value)

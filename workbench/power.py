@@ -6,13 +6,13 @@ simulated setups looked like, and figures are given over all of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import inf, log, sqrt
 from statistics import NormalDist
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from workbench.racing import SCREEN_LEVEL, Terms
 
 PAIRED_SD = (0.25, 0.37, 0.45)
 """Standard deviation of the difference of two configurations' scores on a question: low, central, high of what was measured."""
@@ -21,13 +21,7 @@ LANDSCAPES = ((1.29, 0.28), (1.37, 0.176), (1.66, 0.070))
 """Shape and scale of a Weibull law of the distance to the best: wide, typical, flat. Fitted to the shares of 60 simulated
 configurations within .02, .05 and .10 of the best: 3, 8, 23 %; 5, 15, 37 %; 12, 38, 83 %."""
 
-Level = Literal["screen", "every", "reference"]
-
-SCREEN = 0.2
-"""The uncorrected level at which a screening race drops configurations."""
-
 _POWER = 0.8
-_PILOT = 10  # questions that every configuration answers
 _WAVE = 8  # configurations that a race against a named reference starts at a time
 _OVER_HINDSIGHT = 1.4  # a race does not know its pick beforehand: it asked 1.2 to 1.6 times as much in simulations
 _DEAR_ARE_GOOD = 0.7  # rank correlation of cost and quality
@@ -37,19 +31,6 @@ _BEST_GUESS = 1  # the place of the central value among low, central, high
 _ALL_BUT_NONE = 1e-9
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expected:
-    """Questions that a race asks of each configuration: rows low, central, high (wide, typical, flat landscape)."""
-
-    questions: Array
-
-    @property
-    def answers(self) -> tuple[float, float, float]:
-        """Answers in all."""
-        low, central, high = self.questions.sum(axis=1)
-        return float(low), float(central), float(high)
 
 
 def questions_for(gap: Array, level: float, questions: int, sd: float = PAIRED_SD[_BEST_GUESS]) -> Array:
@@ -95,35 +76,35 @@ def _planned(confidence: float) -> float:
     return sqrt(2 * log(1 / (1 - confidence))) + NormalDist().inv_cdf(_POWER)
 
 
-def race(
-    costs: Array,
-    questions: int,
-    *,
-    margin: float,
-    confidence: float,
-    level: Level = "screen",
-    inferior_share: float = 0.5,
-    seed: int = 0,
-) -> Expected:
-    """What a race asks of configurations with these expected costs, before anything is known of their quality.
+def within_level(agreed: Terms, configurations: int) -> float:
+    """The level of showing a candidate within the margin of another configuration, among so many."""
+    return SCREEN_LEVEL if agreed.level == "screen" else agreed.alpha / (2 * max(configurations - 1, 1))
 
-    For each landscape, distances to the best are drawn over the configurations (dear ones are more often good), and
-    every comparison that the race of this level needs is given its ``questions_for``; a race does not know its pick, so
-    all is multiplied by what that cost in simulations.
+
+def race(costs: Array, questions: int, agreed: Terms, *, seed: int = 0) -> Array:
+    """Questions that a race asks of each configuration with these expected costs, before anything is known of their quality.
+
+    Shape (3, configurations): low, central and high are a wide, a typical and a flat landscape. Distances to the best are
+    drawn over the configurations (dear ones are more often good), every comparison that a race on these terms needs is
+    given its ``questions_for``, and all is multiplied by what not knowing its pick has cost races in simulations.
     """
     order = np.argsort(costs, kind="stable")
     count = len(costs)
+    reference = None if agreed.reference is None else int(np.flatnonzero(order == agreed.reference)[0])
     draws = 1 if count > _MANY else _DRAWS
     asked = np.zeros((len(LANDSCAPES), count))
-    frontier = _frontiers(questions)
+    frontier = _frontiers(questions, agreed.pilot)
     for row, landscape in enumerate(LANDSCAPES):
         generator = np.random.default_rng(seed)
         for _ in range(draws):
             distance = _distances(count, landscape, generator)
-            needed = _needed(distance, questions, margin, 1 - confidence, level, inferior_share)
-            needed = np.where(needed > 0, np.clip(needed * _OVER_HINDSIGHT, _PILOT, questions), 0)
-            asked[row, order] += frontier[np.searchsorted(frontier, np.minimum(needed, questions))] / draws
-    return Expected(questions=np.sort(asked, axis=0) if count == 1 else asked)
+            if reference is None:
+                needed = _needed(distance, questions, agreed)
+            else:
+                needed = _against_reference(distance, reference, questions, agreed)
+            needed = np.where(needed > 0, np.clip(needed * _OVER_HINDSIGHT, min(agreed.pilot, questions), questions), 0)
+            asked[row, order] += frontier[np.searchsorted(frontier, needed)] / draws
+    return asked
 
 
 def _distances(count: int, landscape: tuple[float, float], generator: np.random.Generator) -> Array:
@@ -137,49 +118,44 @@ def _distances(count: int, landscape: tuple[float, float], generator: np.random.
     return found - found.min()
 
 
-def _needed(distance: Array, questions: int, margin: float, alpha: float, level: Level, inferior_share: float) -> Array:
-    """Questions that each configuration answers, cheapest first, by one who knows the pick; 0: it is never started."""
-    count = len(distance)
-    inferior = inferior_share * margin
-    enough = (margin + inferior) / 2  # about where a race puts its target
+def _needed(distance: Array, questions: int, agreed: Terms) -> Array:
+    """Questions that each configuration answers, cheapest first, by one who knows the pick."""
+    inferior = agreed.inferior_share * agreed.margin
     best = int(np.argmin(distance))
-    if level == "reference":
-        return _against_reference(distance, best, questions, margin, alpha, inferior)
-    target = int(np.argmax(distance <= enough))
-    within, out = (SCREEN, SCREEN) if level == "screen" else (alpha / (2 * max(count - 1, 1)), alpha)
-    beaten = SCREEN if level == "screen" else alpha / 2
-    excluded = questions_for(distance - inferior, out, questions)
-    bounded = np.minimum(
-        questions_for(margin + distance - distance[target], within, questions),
-        questions_for(distance, beaten, questions),
-    )
-    needed = np.where(np.arange(count) < target, excluded, bounded)
+    target = int(np.argmax(distance <= (agreed.margin + inferior) / 2))  # about where a race puts it
+    beaten = SCREEN_LEVEL if agreed.level == "screen" else agreed.alpha / 2
+    within = questions_for(agreed.margin + distance - distance[target], within_level(agreed, len(distance)), questions)
+    bounded = np.minimum(within, questions_for(distance, beaten, questions))
+    excluded = questions_for(distance - inferior, agreed.inferior_level, questions)
+    needed = np.where(np.arange(len(distance)) < target, excluded, bounded)
     needed[[target, best]] = 0.0
-    needed[[target, best]] = max(float(needed.max()), float(_PILOT))
+    needed[[target, best]] = max(float(needed.max()), 1.0)
     return needed
 
 
-def _against_reference(
-    distance: Array, reference: int, questions: int, margin: float, alpha: float, inferior: float
-) -> Array:
-    """The same where the reference was named beforehand: only cheaper ones run, in waves, until one passes."""
+def _against_reference(distance: Array, reference: int, questions: int, agreed: Terms) -> Array:
+    """The same where the reference was named beforehand: only cheaper ones run, in waves, until one passes; 0: never started.
+
+    A reference is taken to be as good as the best: nobody names a poor one.
+    """
+    inferior = agreed.inferior_share * agreed.margin
     needed = np.zeros(len(distance))
     if reference:
-        good = np.flatnonzero(distance[:reference] <= (margin + inferior) / 2)
-        passing = int(good[0]) if len(good) else None
-        started = reference if passing is None else min(reference, (passing // _WAVE + 1) * _WAVE)
-        needed[:started] = questions_for(distance[:started] - inferior, alpha / 2, questions)
-        if passing is not None:
-            shown = questions_for(margin - distance[passing : passing + 1], alpha / (2 * reference), questions)
-            needed[passing:started] = np.minimum(needed[passing:started], shown)
-            needed[passing] = shown[0]
-    needed[reference] = max(float(needed.max()), float(_PILOT))
+        good = np.flatnonzero(distance[:reference] <= (agreed.margin + inferior) / 2)
+        started = min(reference, (int(good[0]) // _WAVE + 1) * _WAVE) if len(good) else reference
+        needed[:started] = questions_for(distance[:started] - inferior, agreed.inferior_level, questions)
+        if len(good):
+            level = agreed.alpha / (2 * reference)
+            shown = float(questions_for(agreed.margin - distance[good[:1]], level, questions)[0])
+            needed[good[0] : started] = np.minimum(needed[good[0] : started], shown)
+            needed[good[0]] = shown
+    needed[reference] = max(float(needed.max()), 1.0)
     return needed
 
 
-def _frontiers(questions: int) -> Array:
-    """Where a race lets its configurations catch up: 10 questions, then a fifth more in steps of five."""
-    found = [min(_PILOT, questions)]
+def _frontiers(questions: int, pilot: int) -> Array:
+    """Where a race lets its configurations catch up: the pilot, then a fifth more in steps of five."""
+    found = [min(pilot, questions)]
     while found[-1] < questions:
         found.append(min(questions, found[-1] + max(5, 5 * round(found[-1] / 25))))
     return np.array([0, *found], dtype=np.float64)

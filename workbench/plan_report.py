@@ -140,4 +140,4 @@ def _notes(plan: Plan) -> Iterator[str]:
     )
     if not plan.calibrated:
         yield "Nothing was timed: without --no-calibrate a few answers of every model that runs here tell seconds and joules."
-    yield from (f"{note[0].upper()}{note[1:]}." for note in plan.notes)
+    yield from (f"{note}." for note in plan.notes)

@@ -103,8 +103,8 @@ def race(costs: Array, questions: int, agreed: Terms, *, seed: int = 0) -> Array
             else:
                 needed = _against_reference(distance, reference, questions, agreed)
             needed = np.where(needed > 0, np.clip(needed * _OVER_HINDSIGHT, min(agreed.pilot, questions), questions), 0)
-            asked[row, order] += frontier[np.searchsorted(frontier, needed)] / draws
-    return asked
+            asked[row, order] += frontier[np.searchsorted(frontier, needed)]
+    return asked / draws
 
 
 def _distances(count: int, landscape: tuple[float, float], generator: np.random.Generator) -> Array:

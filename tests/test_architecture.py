@@ -27,8 +27,8 @@ PAGES = [path for path in [ROOT / "app.py", *sorted((ROOT / "pages").glob("*.py"
 # From the ground up: a module imports from its own line or from those above it.
 LAYERS = (
     "records errors",
-    "contracts ledger stats sequential racing races confirmation registry coefficients hosted geography grid_data grids prices words normalise losses "
-    "cutoff tokens weights templates packing pareto examples rates power",
+    "contracts ledger stats sequential racing races confirmation registry coefficients hosted geography grid_data grids "
+    "prices words normalise losses cutoff tokens weights templates packing pareto examples rates power",
     " ".join(kind for kind in registry.KINDS if kind != "executors"),
     "readers library python_topics space specification schema index store environment answered expected",
     "pipeline",
@@ -36,7 +36,10 @@ LAYERS = (
     "experiment",
 )
 READING = "comparison footprint impacts recommendation charts exports explanations texts html_report region_report reports views plans"
-TOP = "__init__ __main__ commands terminal doctor self_test imports setup launch app_server foresight sampling calibration workload tryout planning plan_report"
+TOP = (
+    "__init__ __main__ commands terminal doctor self_test imports setup launch app_server "
+    "foresight sampling calibration workload tryout planning plan_report"
+)
 RUNNING = {"pipeline", "experiment", "index", *registry.KINDS}
 
 HEAVY = {

@@ -292,7 +292,13 @@ def scale(reading: Reading, factor: float, **changes: Any) -> Reading:
 
 
 def split_generation(
-    window: Reading, completion: Completion, *, runs_here: bool, static_tokens: int | None, model: str = ""
+    window: Reading,
+    completion: Completion,
+    *,
+    runs_here: bool,
+    static_tokens: int | None,
+    model: str = "",
+    first: Reading | None = None,
 ) -> tuple[StageCost, ...]:
     """A generation's window as prefill and decode, in proportion to the engine's own timings, so that they sum to it.
 
@@ -300,7 +306,8 @@ def split_generation(
     stage, ``generate``. Of a ``model`` that does not run in this process the tokens are booked ``elsewhere``, the prompt's
     to the prefill; the CPU time is this process's own, of sending and reading. Where its provider counted no tokens,
     ``cpu_seconds`` is unknown. Where the engine's prefix cache held more or less than the prompt's static part
-    (``static_tokens``), the standalone reading of the prefill is rebuilt from the tokens that would have been read.
+    (``static_tokens``), the standalone reading of the prefill is rebuilt from the tokens that would have been read; where
+    it held the prompt from when it was ``first`` read, from what that took.
     """
     read: dict[str, Any] = {}
     written: dict[str, Any] = {}
@@ -326,7 +333,9 @@ def split_generation(
     prefill = scale(window, share, **tokens, **read)
     decode = scale(window, 1 - share, tokens_out=completion.tokens_out, **written)
     return (
-        StageCost(stage="prefill", reading=prefill, standalone=_standalone_prefill(prefill, static_tokens)),
+        StageCost(
+            stage="prefill", reading=prefill, standalone=_standalone_prefill(first or prefill, static_tokens) or first
+        ),
         StageCost(stage="decode", reading=decode),
     )
 
@@ -425,6 +434,12 @@ def standalone(ledger: Ledger) -> Reading:
 def spent(ledger: Ledger) -> Reading:
     """One answer's whole reading as it really ran."""
     return add(cost.reading for cost in ledger.stages) if ledger.stages else _NOTHING_READ
+
+
+def generated_before(ledger: Ledger) -> bool:
+    """Whether an answer's model was not asked, because another answer had the same call."""
+    calls = [cost for cost in ledger.stages if cost.stage in ("prefill", "decode", "generate")]
+    return bool(calls) and all(cost.standalone is not None and not cost.reading.seconds for cost in calls)
 
 
 def standalone_cost(answer: Answer, minimise: str, coefficients: Coefficients) -> float | None:

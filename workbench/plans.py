@@ -144,7 +144,7 @@ def compare_with_plan(plan: Plan, comparison: Comparison) -> str:
         else Estimate(expected.joules.low, expected.joules.central, expected.joules.high)
     )
     parts = [
-        _held("answers", expected.calls, float(comparison.spent.answers)),
+        _held("answers", expected.calls, float(sum(figures.answers for figures in comparison.figures))),
         _held("tokens", planned_tokens, _taken(comparison, "tokens")),
         _held("seconds", expected.seconds, _taken(comparison, "seconds")),
         _held("joules", joules, _taken(comparison, "joules")),

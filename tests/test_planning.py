@@ -127,6 +127,17 @@ def test_a_race_takes_no_more_than_the_grid_and_its_expectation_follows_the_stra
     assert planned().strategy == "grid"
 
 
+def test_the_confirmation_lies_between_the_cheapest_and_the_dearest_configuration():
+    found = plan(experiment(strategy="race", space={"prompt": ["terse", "steps"], "max_tokens": [4, 32]})).confirmation
+    assert found is not None
+    assert found.calls == (8, 8, 8)
+    assert found.joules is not None
+    energy = Estimate(found.joules.low, found.joules.central, found.joules.high)
+    for part in (found.tokens_in, found.tokens_out, found.seconds, energy):
+        assert part is not None
+        assert part.low <= part.central <= part.high
+
+
 def test_a_named_reference_is_planned_among_the_configurations():
     named = {"model": "scripted", "retriever": "bm25", "passages": 2}
     found = planned(strategy="race", goal={"reference": named})

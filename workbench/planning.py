@@ -29,7 +29,7 @@ from workbench.plans import RACED, ModelPlan, Plan, Preparation, Work
 from workbench.power import race
 from workbench.prices import price
 from workbench.racing import settings, terms
-from workbench.records import Coefficients, Configuration, PluginChoice, plugin_label, plugin_name
+from workbench.records import Coefficients, Configuration, Energy, PluginChoice, plugin_label, plugin_name
 from workbench.space import points
 from workbench.specification import Experiment, read_experiment
 from workbench.tryout import Tryout
@@ -153,17 +153,22 @@ def _confirmation(each: PerAnswer, repeats: Array, questions: int, known: Coeffi
         counts[:, rows] = questions * _CONFIRMED
         parts.append(work(each, counts, known, site))
     low, central, high = parts
+    joules = _across(*(None if part.joules is None else Estimate(*_levels(part.joules)) for part in parts))
     return replace(
         central,
-        tokens_in=Estimate(low.tokens_in.low, central.tokens_in.central, high.tokens_in.high),
-        tokens_out=Estimate(low.tokens_out.low, central.tokens_out.central, high.tokens_out.high),
+        tokens_in=_across(low.tokens_in, central.tokens_in, high.tokens_in) or central.tokens_in,
+        tokens_out=_across(low.tokens_out, central.tokens_out, high.tokens_out) or central.tokens_out,
         seconds=_across(low.seconds, central.seconds, high.seconds),
         joules=None
-        if low.joules is None or central.joules is None or high.joules is None
-        else replace(central.joules, low=min(low.joules.low, central.joules.low), high=high.joules.high),
+        if joules is None or central.joules is None
+        else replace(central.joules, low=joules.low, high=joules.high),
         grams_co2e=_across(low.grams_co2e, central.grams_co2e, high.grams_co2e),
         dollars=_across(low.dollars, central.dollars, high.dollars),
     )
+
+
+def _levels(energy: Energy) -> tuple[float, float, float]:
+    return energy.low, energy.central, energy.high
 
 
 def _across(*parts: Estimate | None) -> Estimate | None:

@@ -27,8 +27,9 @@ PAGES = [path for path in [ROOT / "app.py", *sorted((ROOT / "pages").glob("*.py"
 # From the ground up: a module imports from its own line or from those above it.
 LAYERS = (
     "records errors",
-    "contracts ledger stats sequential racing races confirmation registry coefficients hosted geography grid_data grids "
-    "prices words normalise losses cutoff tokens weights templates packing pareto examples ordering rates tariffs ratios",
+    "contracts ledger stats sequential racing races confirmation ratios power registry coefficients hosted geography "
+    "grid_data grids prices tariffs rates words normalise losses cutoff tokens weights templates packing pareto examples "
+    "ordering",
     " ".join(kind for kind in registry.KINDS if kind != "executors"),
     "readers library python_topics space specification schema index store bundle environment answered expected",
     "sharing engines",
@@ -38,10 +39,14 @@ LAYERS = (
     "experiment",
 )
 READING = (
-    "comparison breakdown mappings footprint impacts verdict fixed_sample raced recommendation charts exports "
-    "explanations texts html_report region_report reports views search_footprint certificate certificate_html verification pairing gating gate_report"
+    "comparison breakdown mappings footprint impacts verdict fixed_sample raced recommendation search_footprint charts "
+    "exports explanations texts html_report region_report reports views certificate certificate_html verification pairing "
+    "gating gate_report plans"
 )
-TOP = "__init__ __main__ commands terminal doctor self_test imports setup launch app_server"
+TOP = (
+    "__init__ __main__ commands terminal doctor self_test imports setup launch app_server foresight sampling calibration "
+    "workload tryout planning plan_report"
+)
 RUNNING = {"pipeline", "experiment", "index", *registry.KINDS}
 
 HEAVY = {
@@ -101,6 +106,7 @@ PUBLIC = [
     "notes",
     "outline",
     "pause",
+    "plan",
     "plugins",
     "read_experiment",
     "recommend",

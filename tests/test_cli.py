@@ -133,7 +133,7 @@ def test_an_interrupt_stops_cleanly_and_the_run_continues() -> None:
 
 BAD = {
     "no-such-verb": (["dance"], 2, "No such command"),
-    "a-verb-of-later": (["plan", "experiment.yaml"], 2, "'plan' does not exist yet"),
+    "a-verb-that-is-none": (["fly", "latest"], 2, "No such command 'fly'"),
     "no-store": (["compare"], 2, "there is no store"),
     "no-experiment": (["run", "missing.yaml"], 2, "no such experiment file"),
     "no-setup": (["ask", "missing.yaml", "Why?"], 2, "no such setup file"),

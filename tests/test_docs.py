@@ -10,7 +10,7 @@ import pytest
 
 import workbench
 from tests.conftest import ROOT
-from workbench.__main__ import _LATER, cli
+from workbench.__main__ import cli
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -46,7 +46,7 @@ def test_the_experiment_file_shown_is_valid() -> None:
 
 def test_every_command_in_the_readme_exists() -> None:
     verbs = set(re.findall(r"^\s*(?:\.venv/bin/)?workbench ([a-z]+)", README, re.MULTILINE))
-    assert verbs <= set(cli.commands) | set(_LATER)
+    assert verbs <= set(cli.commands)
 
 
 @pytest.mark.parametrize("image", re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README))

@@ -46,6 +46,7 @@ _HOME = {
     "notes": "explanations",
     "outline": "launch",
     "pause": "control",
+    "plan": "planning",
     "plugins": "registry",
     "read_experiment": "specification",
     "recommend": "reports",

@@ -9,26 +9,10 @@ from typing import Any
 import click
 
 import workbench
-from workbench.commands import data, evidence, machine, reading, running
-
-_LATER = {
-    "plan": "the estimate before spending",
-}
+from workbench.commands import data, evidence, machine, planning, reading, running
 
 
-class _Verbs(click.Group):
-    """The verbs; one that the design names but that is not built yet is refused by name."""
-
-    def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        found = super().get_command(context, name)
-        if found is None and name in _LATER:
-            raise click.UsageError(
-                f"'{name}' does not exist yet ({_LATER[name]}); this version has: {', '.join(self.list_commands(context))}"
-            )
-        return found
-
-
-@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(workbench.__version__, prog_name="workbench")
 def cli() -> None:
     """Find the smallest question-answering setup that is provably still good enough.
@@ -46,7 +30,7 @@ def cli() -> None:
     """
 
 
-for _verb in (*running.VERBS, *reading.VERBS, *evidence.VERBS, *data.VERBS, *machine.VERBS):
+for _verb in (*running.VERBS, *planning.VERBS, *reading.VERBS, *evidence.VERBS, *data.VERBS, *machine.VERBS):
     cli.add_command(_verb)
 
 

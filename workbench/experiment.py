@@ -107,11 +107,11 @@ def run(
     corpus = load_corpus(experiment.corpus)
     evalset = load_evalset(experiment.evalset, corpus, seed=experiment.seed)
     questions = choose_questions(evalset, experiment.questions, experiment.seed)
-    unseen = _unseen_questions(evalset, experiment)
+    unseen = unseen_questions(evalset, experiment)
     found = points(experiment.space)
     if not found.configurations:
         raise InputError(f"the space has no possible configuration: {'; '.join(found.impossible) or 'it is empty'}")
-    configurations, goal = _with_reference(found.configurations, experiment.goal)
+    configurations, goal = with_reference(found.configurations, experiment.goal)
     metrics = {plugin_label(choice): registry.build("metrics", choice) for choice in experiment.metrics}
     strategy: Strategy = registry.build("strategies", experiment.strategy)
     place: Executor = registry.build("executors", executor)
@@ -200,7 +200,7 @@ def choose_questions(evalset: EvalSet, selection: Selection | Confirmation, seed
     return chosen[: selection.limit]
 
 
-def _unseen_questions(evalset: EvalSet, experiment: Experiment) -> list[Question]:
+def unseen_questions(evalset: EvalSet, experiment: Experiment) -> list[Question]:
     """What a race's pick is confirmed on; none where that was not asked for or there is no such split."""
     wanted, seen = experiment.confirm, experiment.questions.split
     if wanted is None or settings(experiment.strategy) is None or seen in ("all", wanted.split):
@@ -210,7 +210,7 @@ def _unseen_questions(evalset: EvalSet, experiment: Experiment) -> list[Question
     return choose_questions(evalset, wanted, experiment.seed)
 
 
-def _with_reference(configurations: Sequence[Configuration], goal: Goal) -> tuple[tuple[Configuration, ...], Goal]:
+def with_reference(configurations: Sequence[Configuration], goal: Goal) -> tuple[tuple[Configuration, ...], Goal]:
     """The configurations, a reference that was described by its axes among them, and the goal with the reference's id."""
     if not isinstance(goal.reference, dict):
         return tuple(configurations), goal

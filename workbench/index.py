@@ -34,6 +34,7 @@ from workbench.records import (
     plugin_name,
 )
 from workbench.retrievers import _cache
+from workbench.retrievers._ranking import searchable
 from workbench.space import chunker_parameters
 
 if TYPE_CHECKING:
@@ -111,6 +112,14 @@ class Indexes:
         """The corpus as a configuration cuts it."""
         with self._lock:
             return self._cut(_chunking(configuration))
+
+    def embedded(self, configuration: Configuration) -> bool:
+        """Whether the vectors of a configuration's passages lie in the folder already, so that indexing them takes little."""
+        if self._folder is None:
+            return False
+        texts = [searchable(chunk) for chunk in self.chunks(configuration)]
+        key = digest(self._embedder(configuration).digest, *texts)
+        return _stored(self._folder / "vectors" / key, len(texts)) is not None
 
     def facts(self, configuration: Configuration) -> IndexFacts | None:
         """What is known of the index a configuration searches; ``None`` for closed book. Its retriever must be built."""

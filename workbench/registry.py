@@ -116,6 +116,7 @@ def _check_kind(kind: str) -> None:
         raise InputError(f"plugin kind is {kind!r}; expected one of {', '.join(KINDS)}")
 
 
+@cache
 def describe(kind: str, name: str) -> Plugin:
     """What a plugin's file says of itself; nothing is imported."""
     if name == "none":
@@ -149,13 +150,19 @@ def needs(kind: str, choice: PluginChoice) -> frozenset[str]:
 
     One of the user's that says nothing is taken to depend on everything but a model: one that asks a model must say so.
     """
-    file, _ = resolve(kind, choice)
-    if file == "none":
-        return frozenset()
-    if file == "python":
+    name = plugin_name(choice)
+    if name.startswith("python:"):
         module, _ = load(kind, choice)
         found: frozenset[str] = getattr(module, "needs", EVERY_NEED - {"model"})
         return found
+    return _needs(kind, name)
+
+
+@cache
+def _needs(kind: str, name: str) -> frozenset[str]:
+    file, _ = resolve(kind, name)
+    if file == "none":
+        return frozenset()
     stated = _stated(kind, file, "needs")
     return EVERY_NEED if stated is None else stated
 

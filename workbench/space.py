@@ -190,13 +190,17 @@ class _Fingerprints:
 
     def __init__(self, facts: dict[str, ModelFacts | None]) -> None:
         self._facts = facts
+        self._prompts: dict[str, str] = {}
 
     def of(self, axes: dict[str, Any]) -> dict[str, str]:
         found: dict[str, str] = {}
         facts = self._facts[plugin_label(axes["model"])]
         if facts is not None:
             found["model"] = facts.digest
-            found["prompt"] = templates.load(axes["prompt"]).digest
+            name = axes["prompt"]
+            if name not in self._prompts:
+                self._prompts[name] = templates.load(name).digest
+            found["prompt"] = self._prompts[name]
         for axis, kind in (
             ("retriever", "retrievers"),
             ("embedder", "embedders"),

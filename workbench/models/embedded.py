@@ -75,6 +75,14 @@ class EmbeddedModel:
         """Tokens of a text by the model's own tokenizer, without the marks of a prompt's beginning and end."""
         return self._count(text)
 
+    def count_prompt(self, prompt: Prompt) -> int:
+        """Tokens of a whole prompt as ``generate`` reads it: the chat template and the marks of its beginning included."""
+        text = prompt.text
+        if self.style == "chat":
+            messages = [{"role": message.role, "content": message.content} for message in prompt.messages]
+            text = self._request("/apply-template", {"messages": messages})["prompt"]
+        return len(self._request("/tokenize", {"content": text, "add_special": True})["tokens"])
+
     def close(self) -> None:
         """Stop the engine and free its memory."""
         self._server = None

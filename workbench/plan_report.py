@@ -1,0 +1,143 @@
+"""A plan as people read it at a terminal: the work with its ranges, what it can decide, and what to mend before spending."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from workbench.footprint import Estimate
+from workbench.plans import RACED, ModelPlan, Plan, Preparation, Work, amount
+from workbench.records import Energy
+from workbench.terminal import err, out
+from workbench.texts import NOT_ESTIMATED, NOT_PRICED
+
+_ROWS = ("answers", "tokens in", "tokens out", "seconds", "joules", "g CO2e", "dollars")
+_SECONDS = (("days", 86_400.0), ("h", 3_600.0), ("min", 60.0))
+
+
+def print_plan(plan: Plan) -> None:
+    """The plan on standard output, its warnings on standard error."""
+    _heading(plan, out)
+    table = Table(title="What it takes: about (low–high)", title_justify="left", header_style="bold")
+    table.add_column("")
+    columns: list[tuple[str, Work]] = [("full grid", plan.grid), ("raced, expected", plan.race)]
+    if plan.confirmation is not None:
+        columns.append((f"confirming on {plan.test_questions} new questions", plan.confirmation))
+    for title, _ in columns:
+        table.add_column(Text(title), justify="right")
+    cells = [_work_cells(work, bought=_bought(plan)) for _, work in columns]
+    for row, name in enumerate(_ROWS):
+        label = f"{name}, {plan.region}" if name == "g CO2e" else name
+        table.add_row(Text(label), *(Text(column[row]) for column in cells))
+    out.print(table)
+    _models(plan.models)
+    _preparations(plan.preparations)
+    for each in plan.decidable:
+        out.print(
+            Text.assemble((f"{each.about.capitalize()} against {each.against}: ", "bold"), f"{each.statement}."),
+            soft_wrap=True,
+        )
+    for note in _notes(plan):
+        out.print(Text(note, style="dim"), soft_wrap=True)
+    for warning in plan.warnings:
+        err.print(Text(f"warning: {warning}", style="yellow"), soft_wrap=True)
+
+
+def _heading(plan: Plan, console: Console) -> None:
+    raced = f", level {plan.level}" if plan.strategy == RACED else ""
+    console.print(
+        Text.assemble(
+            (f"Plan of {plan.experiment}: ", "bold"),
+            f"{plan.configurations:,} configurations × {plan.questions:,} questions"
+            + (f" × {plan.repeats} repeats where decoding draws" if plan.repeats > 1 else "")
+            + f"; strategy {plan.strategy}{raced}; fewest {plan.minimise} within {plan.margin:g} at {plan.confidence:.0%}.",
+        ),
+        soft_wrap=True,
+    )
+    gone = [
+        *((count, f"merged: {why}") for why, count in plan.merged.items()),
+        *((count, f"impossible: {why}") for why, count in plan.impossible.items()),
+        *((count, f"cannot run here: {why}") for why, count in plan.refused.items()),
+    ]
+    if gone:
+        console.print(Text(f"Of {plan.combinations:,} combinations:", style="dim"))
+    for count, why in sorted(gone, reverse=True):
+        console.print(Text(f"  {count:,} {why}", style="dim"), soft_wrap=True)
+
+
+def _bought(plan: Plan) -> bool:
+    return any(each.known.startswith("seconds are not known") for each in plan.models)
+
+
+def _work_cells(work: Work, *, bought: bool) -> list[str]:
+    joules = None if work.joules is None else estimate_of(work.joules)
+    return [
+        range_cell(work.calls),
+        range_cell(work.tokens_in),
+        range_cell(work.tokens_out),
+        NOT_ESTIMATED if work.seconds is None else seconds_cell(work.seconds),
+        NOT_ESTIMATED if joules is None else range_cell(joules),
+        NOT_ESTIMATED if work.grams_co2e is None else range_cell(work.grams_co2e),
+        (NOT_PRICED if bought else "nothing is bought") if work.dollars is None else range_cell(work.dollars),
+    ]
+
+
+def estimate_of(energy: Energy) -> Estimate:
+    """The joules of an energy as an estimate."""
+    return Estimate(energy.low, energy.central, energy.high)
+
+
+def range_cell(found: Estimate) -> str:
+    """About so many, and from where to where; one number where the ends are the same."""
+    low, central, high = map(amount, found)
+    return central if low == high else f"{central} ({low}–{high})"
+
+
+def seconds_cell(found: Estimate) -> str:
+    """Seconds in the unit that suits the central figure."""
+    for unit, size in _SECONDS:
+        if found.central >= 2 * size:
+            return f"{range_cell(Estimate(*(value / size for value in found)))} {unit}"
+    return f"{range_cell(found)} s"
+
+
+def _models(models: Sequence[ModelPlan]) -> None:
+    table = Table(title="One answer, by model", title_justify="left", header_style="bold")
+    for column in ("model", "setups", "tokens in", "tokens out", "seconds", "joules", "dollars", "how it is known"):
+        table.add_column(column, overflow="fold")
+    for each in models:
+        cells = [
+            each.model,
+            f"{each.configurations:,}",
+            range_cell(each.tokens_in),
+            range_cell(each.tokens_out),
+            NOT_ESTIMATED if each.seconds is None else range_cell(each.seconds),
+            NOT_ESTIMATED if each.joules is None else range_cell(each.joules),
+            "–" if each.dollars is None else range_cell(each.dollars),
+            each.known,
+        ]
+        table.add_row(*map(Text, cells))
+    out.print(table)
+
+
+def _preparations(found: Sequence[Preparation]) -> None:
+    if not found:
+        return
+    out.print(Text("Once, before the first answers:", style="bold"))
+    for each in found:
+        took = NOT_ESTIMATED if each.seconds is None else seconds_cell(each.seconds)
+        joules = NOT_ESTIMATED if each.joules is None else f"{range_cell(each.joules)} J"
+        out.print(Text(f"  {each.work} {each.what}: {took}, {joules}"), soft_wrap=True)
+
+
+def _notes(plan: Plan) -> Iterator[str]:
+    yield (
+        "Every answer is counted as it stands alone; what setups share is done once, so that a run takes less. What a race "
+        "asks depends on how far apart the setups are: low is a space in which few are good, high one in which most are."
+    )
+    if not plan.calibrated:
+        yield "Nothing was timed: without --no-calibrate a few answers of every model that runs here tell seconds and joules."
+    yield from (f"{note}." for note in plan.notes)

@@ -37,8 +37,8 @@ LAYERS = (
     "experiment",
 )
 READING = (
-    "comparison footprint search_footprint impacts recommendation charts exports explanations texts html_report "
-    "region_report reports views"
+    "comparison footprint search_footprint impacts verdict fixed_sample raced recommendation charts exports explanations "
+    "texts html_report region_report reports views"
 )
 TOP = "__init__ __main__ commands terminal doctor self_test imports setup launch app_server"
 RUNNING = {"pipeline", "experiment", "index", *registry.KINDS}

@@ -359,7 +359,8 @@ class _Session:
         evalset = self._run.environment["evalset"]["digest"]
         claimed = self._store.claims(evalset, wanted.split)
         alpha = level_left(1 - goal.confidence, wanted.tries, claim, claimed)
-        if not any(each.run == self._run.name and each.claim == claim for each in claimed):
+        own = [each.claim for each in claimed if each.run == self._run.name and each.created >= self._run.created]
+        if not own or own[-1] != claim:
             self._store.add_claim(self._run.name, evalset, wanted.split, claim, alpha)
         if not alpha:
             return ""

@@ -26,7 +26,7 @@ lint: $(READY) ## check style, format and types
 	@$(BIN)/mypy workbench
 
 bench: $(READY) ## run the benchmarks one after the other
-	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+	@set -e; for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
 
 lock: $(BIN)/python ## resolve every dependency anew into requirements/lock.txt
 	@echo "Resolving .[all,dev]: about a minute"

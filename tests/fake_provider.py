@@ -6,11 +6,16 @@
         provider.script = Reply(text="forty days")
         …                                       # a client of provider.url
         provider.requests[-1].body["temperature"]
+
+As a process of its own, which keeps a processor busy for so many seconds per answer::
+
+    python -m tests.fake_provider 0.05          # prints its URL, and lives until its input ends
 """
 
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -34,6 +39,8 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     silent_seconds: float = 0.0
     """Before the first byte."""
+    busy_seconds: float = 0.0
+    """CPU time before the first byte."""
     pause_seconds: float = 0.0
     """Before every word."""
     drop_after: int | None = None
@@ -99,6 +106,9 @@ class FakeProvider:
 
             def _answer(self, reply: Reply, body: dict[str, Any]) -> None:
                 provider.wait(reply.silent_seconds)
+                end = time.thread_time() + reply.busy_seconds
+                while time.thread_time() < end:
+                    sum(range(1000))
                 if reply.drop_after == 0:
                     self.close_connection = True
                 elif reply.status != 200:
@@ -168,3 +178,10 @@ def events(reply: Reply, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _candidates(word: str, logprobs: dict[str, float], most: int) -> dict[str, Any]:
     listed = [{"token": token, "logprob": logprob, "bytes": None} for token, logprob in logprobs.items()]
     return {"token": word, "logprob": logprobs.get(word, -9.0), "bytes": None, "top_logprobs": listed[:most]}
+
+
+if __name__ == "__main__":
+    with FakeProvider() as alone:
+        alone.script = Reply(busy_seconds=float(sys.argv[1]))
+        print(alone.url, flush=True)
+        sys.stdin.read()

@@ -28,22 +28,25 @@ PAGES = [path for path in [ROOT / "app.py", *sorted((ROOT / "pages").glob("*.py"
 LAYERS = (
     "records errors",
     "contracts ledger stats sequential racing races confirmation registry coefficients hosted geography grid_data grids "
-    "prices words normalise losses cutoff tokens weights templates packing pareto examples ordering",
+    "prices words normalise losses cutoff tokens weights templates packing pareto examples ordering rates tariffs ratios",
     " ".join(kind for kind in registry.KINDS if kind != "executors"),
-    "readers library python_topics space specification schema index store environment answered expected",
+    "readers library python_topics space specification schema index store bundle environment answered expected",
     "sharing engines",
-    "pipeline",
+    "pipeline workers",
     "executors",
+    "control",
     "experiment",
 )
 READING = (
-    "comparison footprint search_footprint impacts verdict fixed_sample raced recommendation charts exports explanations "
-    "texts html_report region_report reports views"
+    "comparison breakdown mappings footprint impacts verdict fixed_sample raced recommendation charts exports "
+    "explanations texts html_report region_report reports views search_footprint certificate certificate_html verification pairing gating gate_report"
 )
 TOP = "__init__ __main__ commands terminal doctor self_test imports setup launch app_server"
 RUNNING = {"pipeline", "experiment", "index", *registry.KINDS}
 
 HEAVY = {
+    "optuna",
+    "scipy",
     "torch",
     "transformers",
     "sentence_transformers",
@@ -52,6 +55,7 @@ HEAVY = {
     "faiss",
     "pandas",
     "altair",
+    "ray",
     "streamlit",
 }
 FORBIDDEN = {
@@ -79,6 +83,8 @@ PUBLIC = [
     "answer_rows",
     "answers",
     "ask",
+    "budget",
+    "certify",
     "check",
     "compare",
     "comparison_rows",
@@ -86,6 +92,7 @@ PUBLIC = [
     "experiments",
     "export",
     "free_name",
+    "gate",
     "launched",
     "ledger_rows",
     "load_corpus",
@@ -93,6 +100,7 @@ PUBLIC = [
     "load_setup",
     "notes",
     "outline",
+    "pause",
     "plugins",
     "read_experiment",
     "recommend",
@@ -104,6 +112,7 @@ PUBLIC = [
     "sentences",
     "start",
     "stop",
+    "verify",
     "watch",
 ]
 

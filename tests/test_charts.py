@@ -97,5 +97,5 @@ def test_user_text_is_data_never_an_expression(own_folder: Path) -> None:
 
 
 def test_an_unknown_cost_is_refused(comparison: Comparison) -> None:
-    with pytest.raises(InputError, match="cost is 'dollars'; expected one of joules, tokens, seconds"):
-        pareto(comparison, "dollars")
+    with pytest.raises(InputError, match="cost is 'fun'; expected one of joules, tokens, seconds"):
+        pareto(comparison, "fun")

@@ -10,7 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -18,13 +20,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import workbench
-from tests.conftest import experiment
+from tests.conftest import KEY, ROOT, experiment
 from workbench import registry
 from workbench.coefficients import coefficients
-from workbench.ledger import Recorder, add, price, stage
+from workbench.ledger import Recorder, add, net, price, spent, stage
 from workbench.meters import auto, gpu, rapl, server_process
 from workbench.meters._fake_nvml import FakeGpu, FakeNvml
-from workbench.meters._windows import IDLE, Clocks, Windows, gross_joules, net_joules
+from workbench.meters._windows import Clocks, Windows
+from workbench.records import IDLE, Reading
 
 RANGE = 262_143_328_850  # µJ; one turn of a counter, as Intel's have it
 
@@ -191,8 +194,6 @@ def test_above_idle_goes_by_cpu_time_and_idle_by_the_vcpus_that_others_leave(han
     reading = meter.stop(mark)
     assert reading.foreign_load == pytest.approx(1.0)
     assert reading.counter_joules == {"x": pytest.approx(30), "x" + IDLE: pytest.approx(40 * 3 / 4)}
-    assert gross_joules(reading.counter_joules) == pytest.approx(60)
-    assert net_joules(reading.counter_joules) == pytest.approx(30)
     assert reading.shared
 
 
@@ -690,6 +691,95 @@ def test_auto_reads_counters_and_a_server_together(files, server):
     mark = meter.start()
     time.sleep(0.02)
     assert meter.stop(mark).cpu_seconds is None
+
+
+@pytest.fixture
+def model_server(monkeypatch):
+    """A provider as a process of its own, busy for 50 ms an answer: its process and its address."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    command = [sys.executable, "-m", "tests.fake_provider", "0.05"]
+    with subprocess.Popen(command, stdin=-1, stdout=-1, text=True, cwd=ROOT) as process:
+        yield process, process.stdout.readline().strip()
+        process.kill()
+
+
+@pytest.mark.parametrize("named", ["pid", "port"])
+def test_a_run_against_a_server_here_has_its_clock_and_books_no_tokens_beside_it(model_server, named):
+    process, url = model_server
+    port = urlsplit(url).port
+    meter = {"name": "server_process", named: {"pid": process.pid, "port": port}[named]}
+    space = {"model": [{"name": "openai:fake", "base_url": url}], "retriever": ["bm25"], "passages": [1]}
+    before, began = psutil.Process(process.pid).cpu_times(), time.process_time()
+    workbench.run(experiment(meter=meter, space=space, questions={"limit": 4}))
+    after, ended = psutil.Process(process.pid).cpu_times(), time.process_time()
+    comparison = workbench.compare()
+    [figures] = comparison.figures
+    assert figures.answers == 4
+    assert figures.elsewhere == {}
+    assert figures.tokens_in == 12
+    assert figures.joules.source == "cpu_time"
+    assert comparison.environment["server_ports"] == [port]
+    assert not any("not estimated" in note and "fake" in note for note in workbench.notes(comparison))
+    readings = [spent(scored.answer.ledger) for _, scored in workbench.answers()]
+    assert all(reading.cpu_seconds > 0.04 for reading in readings)
+    inside = add([*readings, *comparison.spent.one_offs.values()]).cpu_seconds
+    server = after.user + after.system - before.user - before.system
+    assert server > 0.15
+    assert inside <= server + (ended - began) + 0.02  # ticks
+    assert inside >= server  # and the loop around it
+
+
+def test_a_server_that_nobody_named_is_not_measured(model_server):
+    _, url = model_server
+    space = {"model": [{"name": "openai:fake", "base_url": url}], "retriever": ["bm25"], "passages": [1]}
+    workbench.run(experiment(meter="cpu_time", space=space, questions={"limit": 2}))
+    comparison = workbench.compare()
+    assert [figures.joules for figures in comparison.figures] == [None]
+    assert any(f"server_port: {urlsplit(url).port}" in note for note in workbench.notes(comparison))
+
+
+# ------------------------------------------------------------------------------------------------------ idle and net
+
+
+@pytest.mark.parametrize("name", ["cpu_time", "auto", "gpu"])
+def test_vcpus_that_nobody_used_are_charged_where_that_is_asked_for(name):
+    meter = registry.build("meters", {"name": name, "idle": True} | ({} if name == "cpu_time" else {"idle_seconds": 0}))
+    mark = meter.start()
+    time.sleep(0.2)
+    reading = meter.stop(mark)
+    assert meter.name == f"{name if name == meter.name.partition(' ')[0] else 'cpu_time'} with idle vCPUs"
+    assert 0 < reading.idle_vcpu_seconds <= reading.seconds * (os.cpu_count() or 1)
+    known = coefficients()
+    with_idle, without = price(reading, known), price(replace(reading, idle_vcpu_seconds=None), known)
+    extra = reading.idle_vcpu_seconds * known.watts_per_idle_vcpu[1]
+    assert with_idle.central == pytest.approx(without.central + extra)
+    assert "nothing to do meanwhile" in with_idle.includes
+    assert "idle vCPUs and cooling excluded" in without.includes
+    assert price(reading, replace(known, watts_per_idle_vcpu=None)) is None
+
+
+def test_windows_that_overlap_divide_the_vcpus_that_nobody_used(hands):
+    meter = Windows("test", idle=True, clocks=hands.clocks, vcpus=4)
+    one = meter.start()
+    hands.advance(1.0, own=1.0)
+    two = meter.start()
+    hands.advance(1.0, own=2.0)
+    first, second = meter.stop(one), meter.stop(two)
+    assert first.idle_vcpu_seconds == pytest.approx(3 + 1)
+    assert second.idle_vcpu_seconds == pytest.approx(1)
+    assert add([first, second]).idle_vcpu_seconds + add([first, second]).cpu_seconds == pytest.approx(8)
+
+
+def test_the_net_figure_leaves_the_idle_part_out_and_is_there_only_where_counters_told_it():
+    known = coefficients()
+    told = {"package-0": 6.0, "package-0-idle": 4.0, "dram-0": 1.0, "dram-0-idle": 0.5}
+    reading = Reading(seconds=1.0, cpu_seconds=1.0, counter_joules=told)
+    assert price(reading, known).central == pytest.approx(11.5)
+    assert net(reading, known).central == pytest.approx(7.0)
+    assert "idle power" in price(reading, known).includes
+    assert "idle power" not in net(reading, known).includes
+    for untold in (None, {"package-0": 6.0}, {"package-0": 6.0, "package-0-idle": 4.0, "dram-0": 1.0}, {"gpu-0": 1.0}):
+        assert net(replace(reading, counter_joules=untold), known) is None
 
 
 @contextmanager

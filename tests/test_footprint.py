@@ -321,6 +321,7 @@ def test_a_run_is_located_by_its_experiment(tiny, monkeypatch):
         for each in json.loads(export(workbench.compare(tiny), "json"))["configurations"]
     }
     monkeypatch.setenv("WORKBENCH_GRAMS_PER_KWH", "60")
+    assert any(change.startswith("g CO2e per kWh of aws:eu-north-1: 30") for change in workbench.reprice(tiny).changes)
     for each in json.loads(export(workbench.compare(tiny), "json"))["configurations"]:
         assert each["grams_co2e_per_1000"]["central"] == pytest.approx(2 * grams[each["id"]])
         assert each["grams_co2e_per_1000"]["region"] == "aws:eu-north-1"

@@ -28,11 +28,13 @@ from workbench.hosted import (
     hosted_coefficients,
     hosted_embedder,
     known_as,
+    local_port,
     of_choices,
 )
 from workbench.ledger import price
 from workbench.records import HostedCoefficients, Reading, as_json
 from workbench.store import Store
+from workbench.tariffs import of_environment
 
 TABLES = ROOT / "workbench" / "tables"
 BILLIONS = st.floats(0.1, 1000)
@@ -279,7 +281,35 @@ def test_every_model_an_experiment_names_is_looked_up_however_deep():
     assert set(found) == {"openai:own (8 of 8 billion)", "embedder openai:e (0.3 of 0.3 billion)"}
     assert set(unknown) == {"openai:own", "openai:rewriter", "openai:judge"}
     assert all("give active_billion and total_billion" in why for why in unknown.values())
-    assert "workbench check" in of_choices({"model": "ollama:qwen3:0.6b"})[1]["ollama:qwen3:0.6b"]
+
+
+def test_a_server_on_this_machine_is_asked_to_be_metered_and_then_not_hosted():
+    asked = {
+        "model": "ollama:qwen3:0.6b",
+        "embedder": {"name": "langchain:openai:e", "base_url": "http://[::1]:8080/v1"},
+    }
+    unknown = of_choices(asked)[1]
+    assert "meter: {name: auto, server_port: 11434}" in unknown["ollama:qwen3:0.6b"]
+    assert "server_port: 8080" in unknown["embedder openai:e"]
+    assert of_choices(asked, ports=[11434, 8080]) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "address", "port"),
+    [
+        ("openai:x", "http://localhost:8080/v1", 8080),
+        ("openai:x", "http://127.0.0.1/v1", 80),
+        ("openai:x", "https://localhost", 443),
+        ("openai:x", "https://api.openai.com/v1", None),
+        ("openai:x", None, None),
+        ("openai:x", "http://localhost:nonsense", None),
+        ("ollama:x", "http://far.example:11434", None),
+        ("ollama:x", None, 11434),
+        ("embedder ollama:x", "0.0.0.0", 11434),  # noqa: S104 - what Ollama is told to listen on
+    ],
+)
+def test_a_models_address_says_whether_its_server_is_here(name, address, port):
+    assert local_port(name, address) == port
 
 
 def test_a_models_energy_is_estimated_from_its_tokens_and_an_unknown_ones_is_not(provider: FakeProvider):
@@ -298,7 +328,7 @@ def test_a_models_energy_is_estimated_from_its_tokens_and_an_unknown_ones_is_not
     assert modelled < energy.central < modelled + 3  # the rest is this process's own share
     text = "\n".join(notes(compared))
     assert "Joules of openai:fake (8 of 8 billion) are modelled, not measured" in text
-    assert "Energy of openai:fake is not estimated: its size is not known; give active_billion" in text
+    assert "Energy of openai:fake is not estimated: its server on this machine is not metered; write meter:" in text
 
 
 def test_a_model_that_ecologits_knows_needs_to_be_told_nothing(ecologits, provider: FakeProvider):
@@ -332,8 +362,8 @@ def test_a_run_is_priced_anew_without_running_again(provider: FakeProvider):
     assert len(provider.requests) == asked
     store = Store(create=False)
     first, second = store.get("latest").environment["repriced_from"]
-    assert restore(first).hosted == {}
-    assert restore(second) == repriced.before
+    assert restore(first["coefficients"]).hosted == {}
+    assert of_environment(second) == repriced.before
 
 
 def test_a_run_that_gains_a_model_gains_its_coefficients_and_keeps_the_others():
@@ -342,7 +372,7 @@ def test_a_run_that_gains_a_model_gains_its_coefficients_and_keeps_the_others():
     merged = restore(with_new_models(old, now)["coefficients"])
     assert (merged.hosted["a"], merged.hosted["b"]) == (of(1.0), of(3.0))
     assert merged.not_estimated == {"c": "why"}
-    assert with_new_models(old, old) is old
+    assert with_new_models(old, old) == old
 
 
 def test_stored_coefficients_come_back_whole_and_their_digest_follows_every_figure():

@@ -9,15 +9,10 @@ from typing import Any
 import click
 
 import workbench
-from workbench.commands import data, machine, reading, running
+from workbench.commands import data, evidence, machine, reading, running
 
 _LATER = {
     "plan": "the estimate before spending",
-    "pause": "run control from another process",
-    "resume": "run control from another process",
-    "budget": "run control from another process",
-    "gate": "the CI gate",
-    "verify": "certificates",
 }
 
 
@@ -51,7 +46,7 @@ def cli() -> None:
     """
 
 
-for _verb in (*running.VERBS, *reading.VERBS, *data.VERBS, *machine.VERBS):
+for _verb in (*running.VERBS, *reading.VERBS, *evidence.VERBS, *data.VERBS, *machine.VERBS):
     cli.add_command(_verb)
 
 

@@ -14,17 +14,20 @@ import altair as alt
 import numpy as np
 import vl_convert
 
-from workbench.comparison import COSTS, Comparison
+from workbench.comparison import Comparison
 from workbench.errors import InputError
 from workbench.pareto import frontier
 from workbench.recommendation import Recommendation
 from workbench.records import plugin_label
 from workbench.stats import Array
+from workbench.tariffs import UNITS
 
 _AXIS_TITLES = {
     "joules": "energy per answer (J, {known})",
     "tokens": "tokens per answer (prompt and output)",
     "seconds": "time per answer (s)",
+    "dollars": "money per answer (dollars)",
+    "grams_co2e": "CO2e per answer (g)",
 }
 _KNOWN = {
     "counter": "measured by counters",
@@ -32,7 +35,7 @@ _KNOWN = {
     "utilisation": "estimated from utilisation",
     "modelled": "modelled",
 }
-_UNITS = {"joules": "J", "tokens": "tokens", "seconds": "s"}
+_UNITS = {"joules": "J", "tokens": "tokens", "seconds": "s", "dollars": "dollars", "grams_co2e": "g"}
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9")
 _CHOSEN = "#d55e00"
 _NEUTRAL = "#808088"
@@ -54,13 +57,13 @@ _LABEL_WIDTH = 0.25  # of the axis
 def pareto(
     comparison: Comparison, cost: str = "joules", recommendation: Recommendation | None = None
 ) -> alt.LayerChart:
-    """Quality against joules, tokens or seconds per answer: one point per configuration, its interval, the frontier.
+    """Quality against joules, tokens or another cost per answer: one point per configuration, its interval, the frontier.
 
     The recommended configuration is ringed and labelled. What was not measured cannot be drawn; the subtitle counts it.
-    Raises ``InputError`` for a cost that is none of the three.
+    Raises ``InputError`` for a cost that is none of ``UNITS``.
     """
-    if cost not in COSTS:
-        raise InputError(f"cost is {cost!r}; expected one of {', '.join(COSTS)}")
+    if cost not in UNITS:
+        raise InputError(f"cost is {cost!r}; expected one of {', '.join(UNITS)}")
     chosen = recommendation.chosen.id if recommendation is not None and recommendation.chosen is not None else None
     label = "recommended" if recommendation is None or recommendation.verdict == "decided" else "provisional choice"
     points = _points(comparison, cost, chosen)

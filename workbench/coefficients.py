@@ -74,6 +74,7 @@ def coefficients(here: Processor | None = None) -> Coefficients:
             source=f"the user, by {OVERRIDE}",
             includes=_INCLUDES,
             watts_per_busy_gpu=_gpu_watts(),
+            watts_per_idle_vcpu=_idle_watts(next(row for row in _rows() if _matches(row, here))),
         )
     return _of_row(next(row for row in _rows() if _matches(row, here)))
 
@@ -112,7 +113,14 @@ def _of_row(row: dict[str, str]) -> Coefficients:
         source=row["source"],
         includes=_INCLUDES,
         watts_per_busy_gpu=_gpu_watts(),
+        watts_per_idle_vcpu=_idle_watts(row),
     )
+
+
+def _idle_watts(row: Mapping[str, str]) -> Triple:
+    """Watts of a vCPU with nothing to do: the table's, half of it, twice of it."""
+    idle = float(row["idle"])
+    return round(idle / 2, 4), idle, round(2 * idle, 4)
 
 
 def _gpu_watts() -> Triple | None:

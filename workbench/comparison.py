@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench import registry
-from workbench.coefficients import restore
+from workbench.breakdown import ModelRates, StageFigures, load_of, model_label, rates_by_model, stage_figures
 from workbench.contracts import Standings
 from workbench.grids import Site
-from workbench.ledger import add, generated_before, price, scale, spent, standalone, standalone_cost
+from workbench.ledger import add, generated_before, net, price, scale, spent, standalone
 from workbench.pareto import frontier
 from workbench.prices import Price
 from workbench.racing import settings
@@ -35,11 +35,13 @@ from workbench.records import (
 )
 from workbench.specification import Goal
 from workbench.stats import Array, Interval, interval
+from workbench.tariffs import UNITS, Tariff, cost, of_environment
 
 if TYPE_CHECKING:
     from workbench.store import Claimed
 
 COSTS = ("joules", "tokens", "seconds")
+"""The costs that every setup is compared on; dollars and grams of CO2e where they are what the goal minimises."""
 
 _ENOUGH_UNDISTURBED = 10  # answers; below that, latency is shown over all of them and marked
 
@@ -55,9 +57,15 @@ class Latency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """One configuration's figures. Means are per answer; ``None`` is not measured. ``failures`` counts by code, ``losses``
-    by the place where wrong answers were lost. ``repeat_deviation`` is the standard deviation of the deciding score between
-    repeats of a question, pooled over questions; ``elsewhere`` the tokens of models on other machines, by model."""
+    """One configuration's figures. Means are per answer; ``None`` is not measured.
+
+    ``joules`` are gross, the mean over ``known`` of ``measured`` answers: the work of the others was seen by nobody.
+    ``net_joules`` leave the machine's idle power out where counters tell it; ``once_joules`` are one loading of the model and
+    one building of the index; ``stages`` sum to the answer; ``uncounted`` are answers whose tokens nobody told. ``failures``
+    counts by code, ``losses`` by the place where wrong answers were lost. ``repeat_deviation`` is the standard deviation of
+    the deciding score between repeats of a question, pooled over questions; ``elsewhere`` the tokens of models on other
+    machines, by model.
+    """
 
     configuration: Configuration
     state: str
@@ -78,6 +86,12 @@ class Figures:
     index_joules: Energy | None
     elsewhere: Mapping[str, Triple] = field(default_factory=dict)
     frontier: bool = False
+    known: int = 0
+    measured: int = 0
+    uncounted: int = 0
+    net_joules: Energy | None = None
+    once_joules: tuple[Energy | None, ...] = ()
+    stages: Mapping[str, StageFigures] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +106,8 @@ class Matrix:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """What the run itself took. ``one_off`` maps work to its reading; joules are ``None`` where any part was not measured.
+    """What the run itself took. ``one_offs`` maps work to its reading; joules are ``None`` where any part was not measured,
+    but ``answering_known`` is that of all answers but ``unknown``.
 
     ``reading`` is what answering took as it ran, ``alone`` what the same answers take when nothing is shared
     (``None``: no answer has a stage); ``generated_before`` counts answers whose text another answer had been given,
@@ -105,6 +120,8 @@ class Spent:
     one_off_joules: Energy | None
     one_off_per_answer: Energy | None
     tokens: int
+    unknown: int = 0
+    answering_known: Energy | None = None
     reading: Reading | None = None
     alone: Reading | None = None
     generated_before: int = 0
@@ -133,7 +150,8 @@ class Tested:
 class Comparison:
     """Everything the tables, charts and the recommendation are made from.
 
-    ``site`` is where its energy is used, ``prices`` what is asked for tokens, by model; both hold figures of today.
+    ``site`` is where its energy is used, ``prices`` what is asked for tokens, by model; both as the run stored them. ``rates``
+    are what a token takes, by model. One-off work is shown spread over ``over_answers`` where that is stated.
     ``standings`` is what its strategy decided on, ``tested`` how the pick of a race did on questions it never saw.
     """
 
@@ -146,6 +164,8 @@ class Comparison:
     spent: Spent
     site: Site | None = None
     prices: Mapping[str, Price | None] = field(default_factory=dict)
+    rates: Mapping[str, ModelRates] = field(default_factory=dict)
+    over_answers: int | None = None
     strategy: PluginChoice = "grid"
     standings: Standings | None = None
     tested: Tested | None = None
@@ -171,15 +191,18 @@ def compare_answers(
     answers: Iterable[ScoredAnswer],
     one_offs: Sequence[OneOff],
     metrics: Sequence[str],
+    tariff: Tariff | None = None,
     strategy: PluginChoice = "grid",
     unseen: Sequence[Question] = (),
     claimed: Claimed | None = None,
 ) -> Comparison:
-    """Add up a run. Intervals resample questions; repeats of a question are averaged first.
+    """Add up a run, by the tariff it stored or another. Intervals resample questions; repeats of a question are averaged
+    first.
 
     Answers to ``unseen`` questions stay out of every figure but what the run has spent; they judge the pair of ``claimed``.
     """
-    coefficients = restore(environment["coefficients"])
+    tariff = of_environment(environment) if tariff is None else tariff
+    coefficients = tariff.coefficients
     by_configuration: dict[str, list[ScoredAnswer]] = {trial.configuration.id: [] for trial in trials}
     new = {question.id for question in unseen}
     tests: list[ScoredAnswer] = []
@@ -188,17 +211,18 @@ def compare_answers(
             tests.append(scored)
         else:
             by_configuration[scored.answer.configuration].append(scored)
-    matrix = _matrix(trials, questions, by_configuration, metrics, coefficients)
+    matrix = _matrix(trials, questions, by_configuration, metrics, tariff)
+    rates = rates_by_model(trials, {key: [scored.answer for scored in each] for key, each in by_configuration.items()})
     figures = [
-        _figures(row, trial, by_configuration[trial.configuration.id], matrix, goal, coefficients)
+        _figures(row, trial, by_configuration[trial.configuration.id], matrix, goal, coefficients, one_offs, rates)
         for row, trial in enumerate(trials)
     ]
     quality = [
         None if trial.configuration.is_bound else _known_mean(matrix.scores[goal.metric][row])
         for row, trial in enumerate(trials)
     ]
-    cost = [_known_mean(matrix.costs[goal.minimise][row]) for row in range(len(figures))]
-    on = frontier(list(zip(quality, cost, strict=True)))
+    costs = [_known_mean(matrix.costs[goal.minimise][row]) for row in range(len(figures))]
+    on = frontier(list(zip(quality, costs, strict=True)))
     return Comparison(
         run=run,
         state=state,
@@ -208,10 +232,13 @@ def compare_answers(
         matrix=matrix,
         spent=_spent(
             [scored.answer for each in (*by_configuration.values(), tests) for scored in each],
-            {question.id for question in matrix.questions},
+            {question.id for question in questions},
             one_offs,
             coefficients,
         ),
+        site=tariff.site,
+        prices=tariff.prices,
+        rates=rates,
         strategy=strategy,
         standings=_standings(trials, matrix, by_configuration, goal),
         tested=None if claimed is None else _tested(claimed, unseen, tests, goal.metric),
@@ -277,11 +304,11 @@ def _matrix(
     questions: Sequence[Question],
     by_configuration: dict[str, list[ScoredAnswer]],
     metrics: Sequence[str],
-    coefficients: Coefficients,
+    tariff: Tariff,
 ) -> Matrix:
     column = {question.id: number for number, question in enumerate(questions)}
     shape = (len(trials), len(questions))
-    sums = {name: np.zeros(shape) for name in (*metrics, *COSTS)}
+    sums = {name: np.zeros(shape) for name in (*metrics, *UNITS)}
     counts = np.zeros(shape)
     for row, trial in enumerate(trials):
         for scored in by_configuration[trial.configuration.id]:
@@ -292,26 +319,35 @@ def _matrix(
                 value = values.get(metric)
                 sums[metric][at] += np.nan if value is None else value
             infrastructure = scored.answer.failure is not None and scored.answer.failure.kind == "infrastructure"
-            for unit in COSTS:
-                cost = None if infrastructure else standalone_cost(scored.answer, unit, coefficients)
-                sums[unit][at] += np.nan if cost is None else cost
+            for unit in UNITS:
+                value = None if infrastructure else cost(scored.answer, unit, tariff)
+                sums[unit][at] += np.nan if value is None else value
     with np.errstate(invalid="ignore", divide="ignore"):
         means = {name: total / counts for name, total in sums.items()}
     return Matrix(
         configurations=tuple(trial.configuration for trial in trials),
         questions=tuple(questions),
         scores={metric: means[metric] for metric in metrics},
-        costs={unit: means[unit] for unit in COSTS},
+        costs={unit: means[unit] for unit in UNITS},
     )
 
 
 def _figures(
-    row: int, trial: Trial, scored: list[ScoredAnswer], matrix: Matrix, goal: Goal, coefficients: Coefficients
+    row: int,
+    trial: Trial,
+    scored: list[ScoredAnswer],
+    matrix: Matrix,
+    goal: Goal,
+    coefficients: Coefficients,
+    one_offs: Sequence[OneOff],
+    rates: Mapping[str, ModelRates],
 ) -> Figures:
     answers = [each.answer for each in scored]
     answered = [answer for answer in answers if answer.failure is None or answer.failure.kind == "model"]
     readings = [standalone(answer.ledger) for answer in answered if answer.ledger.stages]
-    mean = scale(add(readings), 1 / len(readings)) if readings else None
+    priced = [answer for answer in answered if price(standalone(answer.ledger), coefficients) is not None]
+    known = [standalone(answer.ledger) for answer in priced]
+    mean = scale(add(known), 1 / len(known)) if known else None
     joules = None if mean is None else price(mean, coefficients)
     correct = sum(
         1
@@ -319,14 +355,16 @@ def _figures(
         for score in each.scores
         if score.metric == goal.metric and score.value is not None and score.value >= CORRECT_FROM
     )
+    built = None if trial.index is None or trial.index.build is None else price(trial.index.build, coefficients)
+    load, token = load_of(trial.configuration, one_offs), rates.get(model_label(trial.configuration))
     return Figures(
         configuration=trial.configuration,
         state=trial.state,
         reason=trial.reason,
         answers=len(answers),
         scores={metric: interval(values[row], goal.confidence) for metric, values in matrix.scores.items()},
-        tokens_in=_mean_or_none([reading.tokens_in for reading in readings]),
-        tokens_out=_mean_or_none([reading.tokens_out for reading in readings]),
+        tokens_in=_mean_of_known([reading.tokens_in for reading in readings]),
+        tokens_out=_mean_of_known([reading.tokens_out for reading in readings]),
         seconds=_latency(answered),
         joules=joules,
         joules_per_correct=None if joules is None or not correct else joules.central * len(readings) / correct,
@@ -336,10 +374,14 @@ def _figures(
         losses=dict(Counter(each.loss for each in scored if each.loss)),
         repeat_deviation=_repeat_deviation(scored, goal.metric),
         index=trial.index,
-        index_joules=None
-        if trial.index is None or trial.index.build is None
-        else price(trial.index.build, coefficients),
+        index_joules=built,
         elsewhere={} if mean is None else mean.elsewhere,
+        known=len(known),
+        measured=len(readings),
+        uncounted=sum(1 for reading in readings if reading.tokens_in is None or reading.tokens_out is None),
+        net_joules=None if mean is None else net(mean, coefficients),
+        once_joules=(None if load is None else price(load, coefficients), *([] if trial.index is None else [built])),
+        stages=stage_figures(priced, None if token is None else token.cpu_seconds, coefficients),
     )
 
 
@@ -389,9 +431,9 @@ def _latency(answers: Sequence[Answer]) -> Latency | None:
     return Latency(p50=float(p50), p95=float(p95), disturbed=used is answers and len(undisturbed) < len(answers))
 
 
-def _mean_or_none(values: Sequence[int | None]) -> float | None:
+def _mean_of_known(values: Sequence[int | None]) -> float | None:
     known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known and len(known) == len(values) else None
+    return sum(known) / len(known) if known else None
 
 
 def _known_mean(values: Array) -> float | None:
@@ -404,6 +446,7 @@ def _spent(
 ) -> Spent:
     ledgers = [answer.ledger for answer in answers if answer.ledger.stages]
     total = add(map(spent, ledgers)) if ledgers else None
+    known = [reading for reading in map(spent, ledgers) if price(reading, coefficients) is not None]
     works: dict[str, list[Reading]] = {}
     for work in one_offs:
         works.setdefault(work.work, []).append(work.reading)
@@ -412,12 +455,14 @@ def _spent(
     return Spent(
         answers=len(answers),
         answering=None if total is None else price(total, coefficients),
+        answering_known=price(add(known), coefficients) if known else None,
         one_offs=by_work,
         one_off_joules=None if one_off is None else price(one_off, coefficients),
         one_off_per_answer=None
         if one_off is None or not answers
         else price(scale(one_off, 1 / len(answers)), coefficients),
         tokens=0 if total is None else (total.tokens_in or 0) + (total.tokens_out or 0),
+        unknown=len(ledgers) - len(known),
         reading=total,
         alone=add(map(standalone, ledgers)) if ledgers else None,
         generated_before=sum(map(generated_before, ledgers)),

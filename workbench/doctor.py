@@ -156,6 +156,13 @@ def _energy(here: Processor) -> list[Finding]:
             )
             for way in ways
         ),
+        Finding(
+            what="meters that there are not",
+            state="missing",
+            detail="the energy counters of AMD's GPUs, of Apple's chips, and of any processor on Windows or macOS are not read; "
+            "CPU time is used there, and what such a GPU draws is in no figure",
+            advice="processors of AMD and Intel have counters on Linux; for such a GPU hold a meter of your own beside the run",
+        ),
     ]
 
 

@@ -13,10 +13,14 @@ from typing import Any
 import psutil
 
 import workbench
+from workbench import grids
 from workbench.coefficients import coefficients, processor, restore, with_hosted
 from workbench.contracts import Meter
+from workbench.geography import WORLD
 from workbench.hosted import of_choices
+from workbench.prices import price
 from workbench.records import Corpus, EvalSet, digest
+from workbench.tariffs import of_environment, stored
 
 _PACKAGES = (
     "numpy",
@@ -30,6 +34,7 @@ _PACKAGES = (
     "sqlalchemy",
     "ecologits",
     "codecarbon",
+    "genai-prices",
 )
 _MUST_NOT_CHANGE = {
     "corpus": "the corpus",
@@ -50,9 +55,27 @@ def environment(
 ) -> dict[str, Any]:
     """The environment of a run, as it is stored with it; ``judges`` maps metrics that ask a model to their prompts.
 
-    ``experiment`` is the experiment as it is stored, for the coefficients of the hosted models it names.
+    ``experiment`` is the experiment as it is stored, for the region and for the coefficients and prices of the hosted models
+    that it names.
     """
     asked = {"prompts": dict(judges), "digest": digest(*(part for pair in sorted(judges.items()) for part in pair))}
+    ports = sorted(getattr(meter, "ports", ()))
+    hosted, not_estimated = of_choices(experiment, ports)
+    region = experiment.get("region", WORLD)
+    return {
+        **machine(meter),
+        **({"server_ports": ports} if ports else {}),
+        "coefficients": asdict(with_hosted(coefficients(), hosted, not_estimated)),
+        "region": region,
+        **stored(grids.site(region), {model: price(model) for model in (*hosted, *not_estimated)}),
+        "corpus": {"name": corpus.name, "digest": corpus.digest, "documents": len(corpus.documents)},
+        **({"judges": asked} if judges else {}),
+        "evalset": {"name": evalset.name, "digest": evalset.digest, "questions": len(evalset.questions)},
+    }
+
+
+def machine(meter: Meter) -> dict[str, Any]:
+    """What a run's figures depend on of the machine that this process runs on, and of what is installed there."""
     here = processor()
     return {
         "workbench": workbench.__version__,
@@ -66,21 +89,25 @@ def environment(
         "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY", ""),
         "meter": meter.name,
         "meter_problems": dict(getattr(meter, "problems", {})),
-        "coefficients": asdict(with_hosted(coefficients(here), *of_choices(experiment))),
-        "corpus": {"name": corpus.name, "digest": corpus.digest, "documents": len(corpus.documents)},
-        **({"judges": asked} if judges else {}),
-        "evalset": {"name": evalset.name, "digest": evalset.digest, "questions": len(evalset.questions)},
+        "coefficients": asdict(coefficients(here)),
     }
 
 
 def with_new_models(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
-    """The environment of a run that goes on, with coefficients of the hosted models that its space gained; others stay."""
+    """The environment of a run that goes on, with coefficients and prices of the hosted models that its space gained, and
+    the site of its region if that is another one now; the rest stays."""
     old, new = restore(before["coefficients"]), restore(now["coefficients"])
     hosted = {**new.hosted, **old.hosted}
     unknown = {name: why for name, why in new.not_estimated.items() if name not in hosted}
-    if hosted == old.hosted and unknown == old.not_estimated:
-        return before
-    return {**before, "coefficients": asdict(with_hosted(old, hosted, unknown))}
+    found = dict(before)
+    if hosted != old.hosted or unknown != old.not_estimated:
+        found["coefficients"] = asdict(with_hosted(old, hosted, unknown))
+    was, is_now = of_environment(before), of_environment(now)
+    site = was.site if was.site is not None and before.get("region") == now.get("region") else is_now.site
+    prices = {**is_now.prices, **was.prices}
+    if site is not None and (site != was.site or prices != was.prices):
+        found |= {"region": now["region"], **stored(site, prices)}
+    return found
 
 
 def changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

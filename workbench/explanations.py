@@ -14,6 +14,7 @@ from workbench.texts import (
     energy_text,
     number,
     range_text,
+    rates_text,
     significant,
 )
 
@@ -36,12 +37,13 @@ def notes(comparison: Comparison) -> list[str]:
     if known != {"counter"}:
         found.append(
             f"Joules: estimated from this process's CPU time × {central} W per busy vCPU ({low}–{high} W; "
-            f"{coefficients['processor']}; source: {coefficients['source']}). Includes {coefficients['includes']}. "
+            f"{coefficients['processor']}; source: {coefficients['source']}). Includes {_included(comparison)}. "
             "The range is common to all rows: comparisons are tighter than it."
         )
+    found += _net(comparison) + _partly_known(comparison) + _spread(comparison)
     problems = comparison.environment.get("meter_problems") or {}
     found += [f"The meter could not read {what}: {why}." for what, why in problems.items()]
-    found += _hosted(comparison) + _located(comparison)
+    found += _hosted(comparison) + _located(comparison) + _rates(comparison)
     if any(figures.seconds is not None and figures.seconds.disturbed for figures in comparison.figures):
         found.append("*: other processes kept more than 10 % of the machine busy meanwhile; latency is disturbed.")
     if any(figures.rebuilt for figures in comparison.figures):
@@ -65,6 +67,67 @@ def notes(comparison: Comparison) -> list[str]:
             "not part of the joules per answer above."
         )
     return found + _bought(comparison) + _payback(comparison)
+
+
+def _included(comparison: Comparison) -> str:
+    """What the joules estimated from CPU time hold, as the meter was told."""
+    joules = (figures.joules for figures in comparison.figures)
+    said = next((each.includes for each in joules if each is not None and each.source == "cpu_time"), "")
+    return said or str(comparison.environment["coefficients"]["includes"])
+
+
+def _net(comparison: Comparison) -> list[str]:
+    """Gross and net where counters told the machine's idle power apart."""
+    told = [
+        f"{figures.configuration.label} {significant(figures.joules.central)} gross, {significant(net.central)} net"
+        for figures in comparison.figures
+        if figures.joules is not None and (net := figures.net_joules) is not None
+    ]
+    if not told:
+        return []
+    return [f"Joules are gross, with a share of the machine's idle power, and decide so; net of it: {'; '.join(told)}."]
+
+
+def _partly_known(comparison: Comparison) -> list[str]:
+    """Of how many answers the joules and tokens are known, where it is not all of them."""
+    found = []
+    for figures in comparison.figures:
+        if figures.known < figures.measured and figures.known:
+            found.append(
+                f"Joules of {figures.configuration.label}: the mean of {figures.known:,} of {figures.measured:,} answers; "
+                "the work of the others is not known, such as of those that a provider refused without counting tokens."
+            )
+        if 0 < figures.uncounted < figures.measured:
+            found.append(
+                f"Tokens of {figures.configuration.label}: the mean of {figures.measured - figures.uncounted:,} of "
+                f"{figures.measured:,} answers; nobody counted those of the others."
+            )
+    return found
+
+
+def _spread(comparison: Comparison) -> list[str]:
+    """What spreading one-off work over answers means."""
+    if comparison.over_answers is None:
+        return []
+    return [
+        f"One-off work over {comparison.over_answers:,} answers: one loading of the model and one building of the index, "
+        "divided by so many, on top of the joules per answer; judges and the search itself are not in it, and the choice "
+        "does not look at it."
+    ]
+
+
+def _rates(comparison: Comparison) -> list[str]:
+    """What a token takes of every model, or why that is not told."""
+    said = [rates_text(model, found) for model, found in comparison.rates.items()]
+    if not said:
+        return []
+    rebuilt = sum(stage.rebuilt for figures in comparison.figures for stage in figures.stages.values()) // 2
+    more = (
+        f" They divide {rebuilt:,} generations, whose engine told no timings, into prefill and decode."
+        if rebuilt
+        else ""
+    )
+    return [f"Per uncached prompt token and per output token, by least squares: {'; '.join(said)}.{more}"]
 
 
 def _hosted(comparison: Comparison) -> list[str]:
@@ -102,6 +165,11 @@ def _located(comparison: Comparison) -> list[str]:
         f"{where}, {'year not stated' if grid.year is None else grid.year} ({grid.source}). Making the electricity only, by "
         "location and not by contract; making the hardware is not in it. The ranges of PUE and grid are common to all rows."
     ]
+    if comparison.goal.minimise == "grams_co2e":
+        found.append(
+            "What is minimised is that of making the electricity, and of making the hardware where EcoLogits knows a model's; "
+            "of hardware here, and of other models', nobody says it."
+        )
     for model, known in sorted(comparison.prices.items()):
         found.append(
             f"{model}: not priced; name it in prices.csv, or: {INSTALL}."

@@ -16,11 +16,18 @@ from workbench.comparison import Comparison, Figures
 from workbench.errors import InputError
 from workbench.explanations import notes
 from workbench.footprint import SHOWN_ANSWERS, Estimate
-from workbench.grids import Site
-from workbench.impacts import dollars_of, footprint_of, footprint_of_correct, has_prices
+from workbench.impacts import dollars_of, footprint_of, has_prices
 from workbench.ledger import standalone
+from workbench.mappings import (
+    energies_mapping,
+    energy_mapping,
+    footprint_mapping,
+    rates_mapping,
+    site_mapping,
+    with_one_offs,
+)
 from workbench.recommendation import choose, sentences
-from workbench.records import DEFAULT_AXES, Energy, Question, ScoredAnswer, as_json, ranked_documents
+from workbench.records import DEFAULT_AXES, Question, ScoredAnswer, as_json, ranked_documents
 from workbench.registry import require
 from workbench.stats import Interval
 from workbench.texts import (
@@ -33,6 +40,7 @@ from workbench.texts import (
     grams_text,
     index_texts,
     interval_text,
+    known_text,
     losses_text,
     number,
 )
@@ -94,6 +102,8 @@ def header(comparison: Comparison) -> list[str]:
         "p50 (s)",
         "p95 (s)",
         "joules per answer (low–high)",
+        *(["net joules per answer (low–high)"] if _has_net(comparison) else []),
+        *([f"joules per answer, one-off work over {over:,}"] if (over := comparison.over_answers) else []),
         "joules per correct answer",
         "g CO2e per 1,000 answers (low–high, region)",
         *(["dollars per 1,000 answers"] if has_prices(comparison) else []),
@@ -103,6 +113,10 @@ def header(comparison: Comparison) -> list[str]:
         "wrong answers lost",
         "state",
     ]
+
+
+def _has_net(comparison: Comparison) -> bool:
+    return any(figures.net_joules is not None for figures in comparison.figures)
 
 
 def _repeated(comparison: Comparison) -> bool:
@@ -125,7 +139,9 @@ def rows(comparison: Comparison) -> list[list[str]]:
             NOT_MEASURED
             if figures.seconds is None
             else f"{figures.seconds.p95:.2f}{'*' if figures.seconds.disturbed else ''}",
-            energy_text(figures.joules),
+            energy_text(figures.joules) + known_text(figures),
+            *([energy_text(figures.net_joules)] if _has_net(comparison) else []),
+            *([energy_text(with_one_offs(comparison, figures))] if comparison.over_answers else []),
             number(figures.joules_per_correct, 2) if figures.correct or figures.joules is None else "no correct answer",
             grams_text(comparison, figures),
             *([dollars_text(comparison, figures)] if has_prices(comparison) else []),
@@ -166,9 +182,8 @@ def as_mapping(comparison: Comparison) -> dict[str, Any]:
                 "seconds": None
                 if figures.seconds is None
                 else {"p50": figures.seconds.p50, "p95": figures.seconds.p95, "disturbed": figures.seconds.disturbed},
-                "joules": energy_mapping(figures.joules),
-                "joules_per_correct": figures.joules_per_correct,
-                **_footprint(comparison, figures),
+                **energies_mapping(comparison, figures),
+                **footprint_mapping(comparison, figures),
                 "failures": figures.failures,
                 "losses": figures.losses,
                 "repeat_deviation": figures.repeat_deviation,
@@ -189,65 +204,15 @@ def as_mapping(comparison: Comparison) -> dict[str, Any]:
             "answers": comparison.spent.answers,
             "tokens": comparison.spent.tokens,
             "answering_joules": energy_mapping(comparison.spent.answering),
+            "answering_joules_known": energy_mapping(comparison.spent.answering_known),
+            "answers_without_joules": comparison.spent.unknown,
             "one_off_joules": energy_mapping(comparison.spent.one_off_joules),
             "one_off_joules_per_answer": energy_mapping(comparison.spent.one_off_per_answer),
             "one_off_seconds": {work: reading.seconds for work, reading in comparison.spent.one_offs.items()},
         },
+        "rates": {model: rates_mapping(found) for model, found in comparison.rates.items()},
         "site": None if comparison.site is None else site_mapping(comparison.site),
         "environment": comparison.environment,
-    }
-
-
-def _footprint(comparison: Comparison, figures: Figures) -> dict[str, Any]:
-    found, correct = footprint_of(comparison, figures), footprint_of_correct(comparison, figures)
-    return {
-        f"grams_co2e_per_{SHOWN_ANSWERS}": None
-        if found is None or found.grams_co2e is None
-        else {**found.grams_co2e._asdict(), "region": found.region},
-        f"grams_co2e_per_{SHOWN_ANSWERS}_correct": None if correct is None else estimate_mapping(correct.grams_co2e),
-        f"embodied_grams_co2e_per_{SHOWN_ANSWERS}": None if found is None else estimate_mapping(found.embodied_grams),
-        f"litres_per_{SHOWN_ANSWERS}": None if found is None else estimate_mapping(found.litres),
-        f"dollars_per_{SHOWN_ANSWERS}": estimate_mapping(dollars_of(comparison, figures)),
-    }
-
-
-def estimate_mapping(found: Estimate | None) -> dict[str, float] | None:
-    """A quantity with its range, as plain data."""
-    return None if found is None else found._asdict()
-
-
-def site_mapping(site: Site) -> dict[str, Any]:
-    """A site as plain data: where it is, what its electricity and its building add, and who says so."""
-    grid, facility = site.grid, site.facility
-    return {
-        "region": site.region.name,
-        "place": site.region.place,
-        "country": site.region.country,
-        "grams_per_kwh": None if grid is None else Estimate(*grid.grams_per_kwh)._asdict(),
-        "year": None if grid is None else grid.year,
-        "source": site.lacking if grid is None else grid.source,
-        "litres_per_kwh": None
-        if grid is None or grid.litres_per_kwh is None
-        else Estimate(*grid.litres_per_kwh)._asdict(),
-        "litres_source": None if grid is None else grid.litres_source,
-        "facility": facility.name,
-        "pue": Estimate(*facility.pue)._asdict(),
-        "facility_litres_per_kwh": Estimate(*facility.litres_per_kwh)._asdict(),
-        "facility_source": facility.source,
-        "dollars_per_kwh": site.dollars_per_kwh,
-    }
-
-
-def energy_mapping(energy: Energy | None) -> dict[str, Any] | None:
-    """Joules with range and source, as plain data."""
-    if energy is None:
-        return None
-    return {
-        "low": energy.low,
-        "central": energy.central,
-        "high": energy.high,
-        "source": energy.source,
-        "shared": energy.shared,
     }
 
 
@@ -261,7 +226,8 @@ def _csv(comparison: Comparison) -> str:
     for metric in comparison.matrix.scores:
         columns += [metric, f"{metric}_low", f"{metric}_high", f"{metric}_n"]
     columns += ["tokens_in", "tokens_out", "p50_seconds", "p95_seconds", "joules_low", "joules_central", "joules_high"]
-    columns += ["joules_source", "joules_per_correct"]
+    columns += ["joules_source", "joules_answers", "net_joules", f"joules_per_{SHOWN_ANSWERS}", "joules_per_correct"]
+    columns += ["joules_with_one_off_work", "over_answers"]
     columns += [f"grams_co2e_per_{SHOWN_ANSWERS}_{level}" for level in Estimate._fields] + ["region"]
     columns += [f"dollars_per_{SHOWN_ANSWERS}", "failures", "lost", "index_bytes", "index_build_joules"]
     columns += ["index_recall", "repeat_deviation", "frontier"]
@@ -279,7 +245,9 @@ def _csv(comparison: Comparison) -> str:
             if joules is None
             else [joules.low, joules.central, joules.high, joules.source]
         )
-        row.append(figures.joules_per_correct)
+        net, spread = figures.net_joules, with_one_offs(comparison, figures)
+        row += [figures.known, net and net.central, joules and joules.central * SHOWN_ANSWERS]
+        row += [figures.joules_per_correct, spread and spread.central, comparison.over_answers]
         found_here, dollars_here = footprint_of(comparison, figures), dollars_of(comparison, figures)
         row += [None] * 3 if found_here is None or found_here.grams_co2e is None else found_here.grams_co2e
         row += [comparison.site and comparison.site.region.name, dollars_here and dollars_here.central]

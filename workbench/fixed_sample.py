@@ -215,7 +215,7 @@ class _Choice:
         difference = None
         if chosen is not None and reference is not None:
             difference = self._difference(chosen, reference)
-            for unit in COSTS:
+            for unit in dict.fromkeys((*COSTS, self._goal.minimise)):
                 ratio = paired_ratio(self._costs[unit][chosen], self._costs[unit][reference], self._goal.confidence)
                 if ratio is not None:
                     savings[unit] = ratio

@@ -10,12 +10,15 @@ from __future__ import annotations
 import csv
 import importlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter
 
@@ -37,6 +40,11 @@ _GIVEN: dict[str, TypeAdapter[Any]] = {
     "total_billion": TypeAdapter(float | None),
     "batch": TypeAdapter(bool),
 }  # what a choice may say of a model's energy, as the plugin's own parameters read it
+_OLLAMA_PORT = 11434
+_ADDRESSES = {
+    "ollama": ("OLLAMA_HOST", f"127.0.0.1:{_OLLAMA_PORT}"),
+    "openai": ("OPENAI_API_BASE", ""),
+}  # where a provider's library looks for its server's address, and what it takes without one
 _ASK = "give active_billion and total_billion, its parameters in billions"
 
 
@@ -74,6 +82,25 @@ def known_as(
 def embedder_known_as(name: str, *, active_billion: float | None = None) -> str:
     """The name under which the tokens of hosted embeddings are booked."""
     return known_as(f"embedder {name}", active_billion=active_billion, total_billion=active_billion)
+
+
+def local_port(name: str, base_url: str | None = None) -> int | None:
+    """The port of the server that answers for a model, where it is on this machine; ``None`` for one elsewhere.
+
+    Its address is ``base_url``, else what its library takes from the environment, else Ollama's usual one.
+    """
+    provider = name.removeprefix("embedder ").partition(":")[0]
+    variable, usual = _ADDRESSES.get(provider, ("", ""))
+    address = base_url or os.environ.get(variable) or usual
+    parts = urlsplit(address if "//" in address else f"//{address}")
+    try:
+        port, host = parts.port, parts.hostname or ""
+        named = ip_address("127.0.0.1" if host == "localhost" else host)
+    except ValueError:
+        return None
+    if not (named.is_loopback or named.is_unspecified):
+        return None
+    return port or (_OLLAMA_PORT if provider == "ollama" else 443 if parts.scheme == "https" else 80)
 
 
 def _check_size(name: str, active: float | None, total: float | None) -> None:
@@ -152,14 +179,22 @@ def hosted_embedder(name: str, *, active_billion: float | None = None) -> Hosted
     )
 
 
-def of_choices(content: Mapping[str, Any]) -> tuple[dict[str, HostedCoefficients], dict[str, str]]:
+def of_choices(
+    content: Mapping[str, Any], ports: Collection[int] = ()
+) -> tuple[dict[str, HostedCoefficients], dict[str, str]]:
     """The coefficients of every hosted model and embedder that an experiment or configuration names, by the name that
-    readings give them; and of those that cannot be estimated, why."""
+    readings give them; and of those that cannot be estimated, why.
+
+    Servers on this machine that listen on one of ``ports`` have a clock that the meter reads: nothing of them is hosted.
+    """
     found: dict[str, HostedCoefficients] = {}
     unknown: dict[str, str] = {}
     for kind, choice in _choices(content, ""):
         file, rest = registry.resolve(f"{kind}s", choice)
         if file != "langchain" or rest is None:
+            continue
+        port = local_port(rest, choice.get("base_url") if isinstance(choice, dict) else None)
+        if port in ports:
             continue
         wanted = _GIVEN if kind == "model" else {"active_billion"}
         given: dict[str, Any] = (
@@ -170,16 +205,19 @@ def of_choices(content: Mapping[str, Any]) -> tuple[dict[str, HostedCoefficients
         name = known_as(rest, **given) if kind == "model" else embedder_known_as(rest, **given)
         known = hosted_coefficients(rest, **given) if kind == "model" else hosted_embedder(rest, **given)
         if known is None:
-            unknown[name] = why_not(rest, kind)
+            unknown[name] = why_not(rest, kind, port)
         else:
             found[name] = known
     return found, unknown
 
 
-def why_not(model: str, kind: str = "model") -> str:
-    """Why a hosted model or embedder cannot be estimated, and what to do."""
-    if model.startswith("ollama:"):
-        return "not estimated: it runs in another process of this or another machine; see workbench check"
+def why_not(model: str, kind: str = "model", port: int | None = None) -> str:
+    """Why a hosted model or embedder cannot be estimated, and what to do; ``port`` is that of a server on this machine."""
+    if port is not None:
+        return (
+            "not estimated: its server on this machine is not metered; write meter: "
+            f"{{name: auto, server_port: {port}}}, or {_ASK}"
+        )
     if kind == "embedder":
         return "not estimated: its size is not published; give active_billion, its parameters in billions"
     if _alias(model) is not None and _library() is None:

@@ -11,7 +11,7 @@ from workbench.explanations import notes
 from workbench.exports import header, rows
 from workbench.recommendation import Recommendation, choose, sentences
 
-_STYLE = """
+STYLE = """
 :root{color-scheme:light dark;--text:#1b1b1f;--soft:#5a5a66;--page:#fff;--raised:#f3f3f7;--line:#d8d8de;--chosen:#eaf5ee;
 --decided:#009e73;--open:#e69f00;--nothing:#d55e00}
 @media(prefers-color-scheme:dark){:root{--text:#e8e8ee;--soft:#a9a9b6;--page:#17171b;--raised:#26262d;--line:#3a3a44;
@@ -39,7 +39,7 @@ def render(comparison: Comparison) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
+        f"<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
         f'<p class="soft">{escape(_summary(comparison))}</p>\n'
         f'<div class="verdict {recommendation.verdict.partition(" ")[0]}">{_paragraphs(sentences(recommendation))}</div>\n'
         f"{svg(pareto(comparison, comparison.goal.minimise, recommendation))}\n"

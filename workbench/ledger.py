@@ -16,6 +16,7 @@ from typing import Any, Literal
 from workbench.contracts import Meter, Model
 from workbench.errors import ModelFailure
 from workbench.records import (
+    IDLE,
     Answer,
     Coefficients,
     Completion,
@@ -34,6 +35,11 @@ _NOTHING_READ = Reading(seconds=0.0)  # without a single stage nothing is known 
 
 _METERED = (0.9, 1.0, 1.1)  # counters are right to ±5..15 % of what they meter; supply, fans and disks are not in them
 _COUNTED = "energy counters, without power supply, fans and disks"
+_WITH_IDLE = {
+    "counter": f"{_COUNTED}; with this work's share of the machine's idle power",
+    "cpu_time": "busy vCPUs, and those with nothing to do meanwhile, with their share of memory and power supply; "
+    "cooling excluded",
+}
 _GPUS = "GPUs by their utilisation"
 _LEAST_CERTAIN_LAST: tuple[Literal["counter", "cpu_time", "utilisation", "modelled"], ...] = (
     "counter",
@@ -73,6 +79,10 @@ class Recorder:
         while self._open:
             self.leave()
         _recorder.reset(self._token)
+
+    def sees(self, worker: Any) -> bool:
+        """Whether the meter's clocks have a model's or an embedder's work."""
+        return sees(self._meter, worker)
 
     def enter(self, stage: str) -> None:
         """Begin a stage, suspending the one that is open."""
@@ -126,12 +136,19 @@ class Recorder:
         return found
 
 
+def sees(meter: Meter, worker: Any) -> bool:
+    """Whether a meter's clocks have a model's or an embedder's work: it is done in this process, or by a server whose clock
+    is read, too."""
+    return bool(worker.runs_here) or getattr(worker, "port", None) in getattr(meter, "ports", ())
+
+
 class _OneWork:
     """Stands for a recorder while its open window is one-off work: what opens a stage in there is part of that work."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self.count = recorder.count
+        self.sees = recorder.sees
         self.elsewhere = recorder.elsewhere
 
     def enter(self, stage: str) -> None:
@@ -171,14 +188,14 @@ class stage:
     def count(self, completion: Completion, model: Model) -> None:
         """Add a model call's tokens to this stage."""
         if self._recorder is not None:
-            self._recorder.count(completion, runs_here=model.runs_here, model=name_of(model))
+            self._recorder.count(completion, runs_here=self._recorder.sees(model), model=name_of(model))
 
     def generate(self, model: Model, prompt: Prompt, decoding: Decoding) -> Completion:
         """A model's completion, its tokens added to this stage; what a call took that failed elsewhere nobody knows."""
         try:
             completion = model.generate(prompt, decoding)
         except ModelFailure:
-            if not model.runs_here:
+            if self._recorder is not None and not self._recorder.sees(model):
                 self.elsewhere(name_of(model), None)
             raise
         self.count(completion, model)
@@ -188,6 +205,11 @@ class stage:
         """Book tokens that a model on another machine read, such as one that embeds; they are not the answer's own."""
         if self._recorder is not None:
             self._recorder.elsewhere(model, tokens_in)
+
+    def embedded(self, embedder: Any, tokens_in: int) -> None:
+        """Book what an embedder by its ``name`` read, unless the meter's clocks have its work already."""
+        if self._recorder is not None and not self._recorder.sees(embedder):
+            self._recorder.elsewhere(embedder.name, tokens_in)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -224,7 +246,11 @@ def add(readings: Iterable[Reading]) -> Reading:
         tokens_out = _known_sum(tokens_out, part.tokens_out)
         shared = shared or part.shared
         special = (
-            special or part.counter_joules is not None or part.gpu_busy_seconds is not None or bool(part.elsewhere)
+            special
+            or part.counter_joules is not None
+            or part.gpu_busy_seconds is not None
+            or part.idle_vcpu_seconds is not None
+            or bool(part.elsewhere)
         )
     total = Reading(
         seconds=seconds,
@@ -253,6 +279,7 @@ def _with_devices(total: Reading, parts: list[Reading]) -> Reading:
     }
     busy = [part.gpu_busy_seconds for part in parts if part.gpu_busy_seconds is not None]
     gpu_known = all(part.gpu_busy_seconds is not None for part in working)
+    idle = [part.idle_vcpu_seconds for part in parts if part.idle_vcpu_seconds is not None]
     lost = any(domain.startswith("gpu") for domain in joules.keys() - kept.keys()) or (bool(busy) and not gpu_known)
     return replace(
         total,
@@ -260,6 +287,7 @@ def _with_devices(total: Reading, parts: list[Reading]) -> Reading:
         counter_joules=kept if kept or (counted and not joules) else None,
         gpu_busy_seconds=sum(busy) if busy and gpu_known else None,
         elsewhere=_merged(part.elsewhere for part in parts),
+        idle_vcpu_seconds=sum(idle) if idle else None,
     )
 
 
@@ -285,6 +313,8 @@ def scale(reading: Reading, factor: float, **changes: Any) -> Reading:
         changes.setdefault("counter_joules", {key: value * factor for key, value in reading.counter_joules.items()})
     if reading.gpu_busy_seconds is not None:
         changes.setdefault("gpu_busy_seconds", reading.gpu_busy_seconds * factor)
+    if reading.idle_vcpu_seconds is not None:
+        changes.setdefault("idle_vcpu_seconds", reading.idle_vcpu_seconds * factor)
     if reading.elsewhere:
         scaled = {name: (a * factor, b * factor, c * factor) for name, (a, b, c) in reading.elsewhere.items()}
         changes.setdefault("elsewhere", scaled)
@@ -356,14 +386,16 @@ def _standalone_prefill(prefill: Reading, static_tokens: int | None) -> Reading 
 def price(reading: Reading, coefficients: Coefficients) -> Energy | None:
     """Joules of a reading: what was done here plus what was done elsewhere; ``None`` where any part of it is not known.
 
-    Here: counters where they were read, else ``cpu_seconds × watts per busy vCPU``; GPUs by counter, else by
+    Here: counters where they were read, else ``cpu_seconds × watts per busy vCPU``, with ``idle_vcpu_seconds × watts per
+    idle vCPU`` where the meter was told to charge them; GPUs by counter, else by
     ``gpu_busy_seconds × watts per busy GPU``. Elsewhere: ``(prompt − cached) × joules per prompt token + cached × joules
     per cached token + output × joules per output token``, without cooling. Linear in all of these. The source is that of
     the least certain part.
     """
     if reading.cpu_seconds is None:
         return None
-    if reading.counter_joules is None and reading.gpu_busy_seconds is None and not reading.elsewhere:
+    plain = reading.counter_joules is None and reading.gpu_busy_seconds is None and reading.idle_vcpu_seconds is None
+    if plain and not reading.elsewhere:
         low, central, high = (reading.cpu_seconds * watts for watts in coefficients.watts_per_busy_vcpu)
         return Energy(
             low=low,
@@ -388,17 +420,41 @@ def price(reading: Reading, coefficients: Coefficients) -> Energy | None:
     )
 
 
+def net(reading: Reading, coefficients: Coefficients) -> Energy | None:
+    """Joules of a reading without the machine's idle power; ``None`` where the processor's counters did not tell it apart."""
+    counted = reading.counter_joules or {}
+    above = {domain: value for domain, value in counted.items() if not domain.endswith(IDLE)}
+    if not any(domain.startswith("package") for domain in above) or any(
+        domain + IDLE not in counted for domain in above
+    ):
+        return None
+    return price(replace(reading, counter_joules=above), coefficients)
+
+
 def _energy(amount: float, each: Triple, source: Any, includes: str) -> Energy:
     return Energy(
         low=amount * each[0], central=amount * each[1], high=amount * each[2], source=source, includes=includes
     )
 
 
-def _processor(reading: Reading, cpu_seconds: float, coefficients: Coefficients) -> Energy:
-    counted = [value for domain, value in (reading.counter_joules or {}).items() if not domain.startswith("gpu")]
-    if any(domain.startswith("package") for domain in reading.counter_joules or ()):
-        return _energy(sum(counted), _METERED, "counter", _COUNTED)
-    return _energy(cpu_seconds, coefficients.watts_per_busy_vcpu, "cpu_time", coefficients.includes)
+def _processor(reading: Reading, cpu_seconds: float, coefficients: Coefficients) -> Energy | None:
+    counted = {d: value for d, value in (reading.counter_joules or {}).items() if not d.startswith("gpu")}
+    if any(domain.startswith("package") for domain in counted):
+        with_idle = any(domain.endswith(IDLE) for domain in counted)
+        return _energy(sum(counted.values()), _METERED, "counter", _WITH_IDLE["counter"] if with_idle else _COUNTED)
+    busy = _energy(cpu_seconds, coefficients.watts_per_busy_vcpu, "cpu_time", coefficients.includes)
+    if reading.idle_vcpu_seconds is None:
+        return busy
+    if coefficients.watts_per_idle_vcpu is None:
+        return None
+    idle = _energy(reading.idle_vcpu_seconds, coefficients.watts_per_idle_vcpu, "cpu_time", "")
+    return Energy(
+        low=busy.low + idle.low,
+        central=busy.central + idle.central,
+        high=busy.high + idle.high,
+        source="cpu_time",
+        includes=_WITH_IDLE["cpu_time"],
+    )
 
 
 def _gpus(reading: Reading, coefficients: Coefficients) -> Energy | None:

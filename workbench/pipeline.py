@@ -16,7 +16,7 @@ from workbench.engines import Engines
 from workbench.errors import GenerationError, InfrastructureFailure, ModelFailure
 from workbench.examples import Examples
 from workbench.index import Indexes
-from workbench.ledger import Recorder, stage
+from workbench.ledger import Recorder, sees, stage
 from workbench.packing import best_sentence, distinct, pack
 from workbench.records import (
     ALL_PASSAGES,
@@ -349,10 +349,17 @@ class Pipeline:
             # A sampler's seed is its configuration's own: nobody else makes the same call.
             others = own["temperature"] == 0
             called = book_call(
-                self._memory, task.question.question, own.id, generation, model, static_tokens, keep=others
+                self._memory,
+                task.question.question,
+                own.id,
+                generation,
+                model,
+                static_tokens,
+                here=sees(self._meter, model),
+                keep=others,
             )
         elif model is not None and window is not None:
-            called = Booked((failed_call(window, model),))
+            called = Booked((failed_call(window, here=sees(self._meter, model)),))
         between = [
             StageCost(stage=name, reading=_tokenless(reading) if name == "select" else reading)
             for name, reading in stages.items()

@@ -56,7 +56,7 @@ class _Raced:
         difference = None if pick is None or reference is None else self._difference(pick, reference)
         savings: dict[str, Interval] = {}
         if pick is not None and reference is not None:
-            for unit in COSTS:
+            for unit in dict.fromkeys((*COSTS, self._goal.minimise)):
                 costs = self._comparison.matrix.costs[unit]
                 ratio = paired_ratio(costs[pick], costs[reference], self._goal.confidence)
                 if ratio is not None:

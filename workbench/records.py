@@ -315,6 +315,10 @@ class Completion:
 # ---------------------------------------------------------------------------------------------------------- ledger
 
 
+IDLE = "-idle"
+"""What ends the name of the part of a domain's joules that the machine draws with nothing to do: ``package-0-idle``."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """What was observed over a window, in quantities and never in joules.
@@ -325,6 +329,7 @@ class Reading:
     ``gpu-0``), ``None`` without any; ``gpu_busy_seconds`` the utilisation of GPUs × time, where they have no counter;
     ``elsewhere`` the prompt, cached (of the prompt) and output tokens of models that run on other machines, by model.
     ``cpu_seconds`` is ``None`` where some of the work was seen by nobody: then nothing of the reading has a price.
+    ``idle_vcpu_seconds`` are those that nobody used meanwhile, where the meter was told to charge them (``None``: it was not).
     """
 
     seconds: float
@@ -337,6 +342,7 @@ class Reading:
     counter_joules: Mapping[str, float] | None = None
     gpu_busy_seconds: float | None = None
     elsewhere: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    idle_vcpu_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -412,9 +418,10 @@ class HostedCoefficients:
 class Coefficients:
     """What turns readings into joules: watts per busy vCPU with range, the processor family, the source.
 
-    ``watts_per_busy_gpu`` prices GPUs without a counter by their utilisation (``None``: not known here); ``hosted`` the
-    models that run on other machines, by the name that readings give them; ``not_estimated`` says of the others why not.
-    ``digest`` changes when any figure does.
+    ``watts_per_busy_gpu`` prices GPUs without a counter by their utilisation (``None``: not known here),
+    ``watts_per_idle_vcpu`` vCPUs that nobody used, where a meter charges them; ``hosted`` the models that run on other
+    machines, by the name that readings give them; ``not_estimated`` says of the others why not. ``digest`` changes when any
+    figure does.
     """
 
     processor: str
@@ -425,6 +432,7 @@ class Coefficients:
     hosted: Mapping[str, HostedCoefficients] = field(default_factory=dict)
     not_estimated: Mapping[str, str] = field(default_factory=dict)
     digest: str = ""
+    watts_per_idle_vcpu: Triple | None = None
 
 
 # --------------------------------------------------------------------------------------------------------- results

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from workbench.exports import csv_text, energy_mapping, estimate_mapping, site_mapping
+from workbench.exports import csv_text
 from workbench.footprint import SHOWN_ANSWERS, Estimate
 from workbench.impacts import RegionRanking
+from workbench.mappings import energy_mapping, estimate_mapping, site_mapping
 from workbench.texts import NOT_ESTIMATED, energy_text, range_text, significant
 
 REGION_COLUMNS = (

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from workbench.coefficients import of_today, restore, with_hosted
+from workbench.coefficients import of_today, with_hosted
 from workbench.comparison import Comparison, compare_answers
 from workbench.errors import InputError
 from workbench.geography import WORLD
 from workbench.hosted import of_choices
 from workbench.impacts import RegionRanking, rank_regions, site_of
-from workbench.prices import price
+from workbench.prices import Price, price
 from workbench.racing import settings
 from workbench.recommendation import choose
-from workbench.records import Coefficients, HostedCoefficients, Question, ScoredAnswer, Triple, plugin_label
+from workbench.records import Question, ScoredAnswer, plugin_label
 from workbench.specification import Goal
-from workbench.store import Claimed, RunRecord, Store
+from workbench.store import AT_WORK, Claimed, RunRecord, Store
+from workbench.tariffs import Tariff, changes, of_environment, stored
 from workbench.verdict import Recommendation
 
 
@@ -34,48 +35,25 @@ class RunOverview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repricing:
-    """What a run's coefficients were, and what they are now."""
+    """What a run was priced with, and what it is priced with now."""
 
     run: str
-    before: Coefficients
-    after: Coefficients
+    before: Tariff
+    after: Tariff
 
     @property
     def changes(self) -> tuple[str, ...]:
         """What differs, figure by figure, in words; empty where nothing does."""
-        before, after = self.before, self.after
-        found = [
-            f"{what}: {_triple(old)} → {_triple(new)}"
-            for what, old, new in (
-                ("watts per busy vCPU", before.watts_per_busy_vcpu, after.watts_per_busy_vcpu),
-                ("watts per busy GPU", before.watts_per_busy_gpu, after.watts_per_busy_gpu),
-            )
-            if old != new
-        ]
-        for name in sorted({*before.hosted, *after.hosted, *before.not_estimated, *after.not_estimated}):
-            old_model, new_model = before.hosted.get(name), after.hosted.get(name)
-            if old_model == new_model:
-                continue
-            for part in ("prompt", "cached", "output"):
-                old, new = (_per_token(each, part) for each in (old_model, new_model))
-                if old != new:
-                    found.append(f"{name}, joules per {part} token: {_triple(old)} → {_triple(new)}")
-            if old_model and new_model and old_model.source != new_model.source:
-                found.append(f"{name}: {old_model.source} → {new_model.source}")
-        return tuple(found)
+        return changes(self.before, self.after)
 
 
-def _per_token(model: HostedCoefficients | None, part: str) -> Triple | None:
-    values: Triple | None = None if model is None else getattr(model, f"joules_per_{part}_token")
-    return values
+def compare(run: str = "latest", *, over_answers: int | None = None, store: Store | None = None) -> Comparison:
+    """Every configuration's figures in a run (its name, or ``latest``).
 
-
-def _triple(values: Triple | None) -> str:
-    return "not known" if values is None else f"{values[1]:.4g} ({values[0]:.4g}–{values[2]:.4g})"
-
-
-def compare(run: str = "latest", *, store: Store | None = None) -> Comparison:
-    """Every configuration's figures in a run (its name, or ``latest``)."""
+    With ``over_answers`` loading a model and building an index are shown spread over so many answers, beside the rest.
+    """
+    if over_answers is not None and over_answers < 1:
+        raise InputError(f"answers is {over_answers}; expected a number from 1 on, over which one-off work is spread")
     store = store or Store(create=False)
     record = store.get(run)
     experiment = record.experiment
@@ -89,6 +67,7 @@ def compare(run: str = "latest", *, store: Store | None = None) -> Comparison:
         state=record.state,
         goal=goal,
         environment=record.environment,
+        tariff=_tariff(record),
         trials=store.trials(record.id),
         questions=[question for question in questions if question not in unseen],
         answers=store.answers(record.id, texts=False),
@@ -98,14 +77,24 @@ def compare(run: str = "latest", *, store: Store | None = None) -> Comparison:
         unseen=unseen,
         claimed=_claimed(store, record) if unseen else None,
     )
-    models = {model for figures in found.figures for model in figures.elsewhere}
-    models |= {model for reading in found.spent.one_offs.values() for model in reading.elsewhere}  # judges, embeddings
-    day = datetime.fromtimestamp(record.created, UTC)
+    return replace(found, over_answers=over_answers)
+
+
+def _tariff(record: RunRecord) -> Tariff:
+    """What a run is priced with: what it stored; today's site and prices where an older version stored none."""
+    found = of_environment(record.environment)
+    if found.site is not None:
+        return found
+    models = (*found.coefficients.hosted, *found.coefficients.not_estimated)
     return replace(
-        found,
-        site=site_of(record.experiment.get("region", WORLD)),
-        prices={model: price(model, at=day) for model in sorted(models)},
+        found, site=site_of(record.experiment.get("region", WORLD)), prices=_prices_of(models, record.created)
     )
+
+
+def _prices_of(models: Iterable[str], created: float) -> dict[str, Price | None]:
+    """Prices on the day a run was made."""
+    day = datetime.fromtimestamp(created, UTC)
+    return {model: price(model, at=day) for model in sorted(models)}
 
 
 def _unseen(experiment: dict[str, Any], questions: Sequence[Question]) -> list[Question]:
@@ -145,21 +134,30 @@ def regions(
 
 
 def reprice(run: str = "latest", *, store: Store | None = None) -> Repricing:
-    """Price a stored run anew with today's coefficients for its processor and its models; nothing is run again.
+    """Price a stored run anew with today's coefficients for its processor and its models, today's figures of its site, and
+    the prices known today of the day it was made; nothing is run again.
 
     What was in force before is kept in the run's environment, under ``repriced_from``, the oldest first.
     """
     store = store or Store(create=False)
     record = store.get(run)
-    if record.state == "running":
-        raise InputError(f"run {record.name!r} is running; wait for its end, or stop it first")
-    before = restore(record.environment["coefficients"])
-    after = with_hosted(of_today(before), *of_choices(record.experiment))
+    if record.state in AT_WORK:
+        raise InputError(f"run {record.name!r} is {record.state}; wait for its end, or stop it first")
+    before = of_environment(record.environment)
+    ports = record.environment.get("server_ports", ())
+    known = with_hosted(of_today(before.coefficients), *of_choices(record.experiment, ports))
+    region = record.experiment.get("region", WORLD)
+    prices = _prices_of((*known.hosted, *known.not_estimated), record.created)
+    after = Tariff(coefficients=known, site=site_of(region), prices=prices)
     repricing = Repricing(run=record.name, before=before, after=after)
-    if repricing.changes:
-        earlier = [*record.environment.get("repriced_from", []), record.environment["coefficients"]]
-        environment = {**record.environment, "coefficients": asdict(after), "repriced_from": earlier}
-        store.update(record.id, environment=environment)
+    if repricing.changes and after.site is not None:
+        kept = ("coefficients", "site", "prices", "tariff_digest")
+        earlier = [
+            *record.environment.get("repriced_from", []),
+            {key: record.environment[key] for key in kept if key in record.environment},
+        ]
+        now = {"coefficients": asdict(known), "region": region, **stored(after.site, prices)}
+        store.update(record.id, environment={**record.environment, **now, "repriced_from": earlier})
     return repricing
 
 
@@ -222,7 +220,11 @@ def runs(*, store: Store | None = None) -> list[RunOverview]:
     ]
 
 
-def stop(run: str, *, store: Store | None = None) -> None:
-    """Ask the process that writes a run to stop after the answers it is making; running the experiment again continues it."""
-    store = store or Store(create=False)
-    store.request(store.get(run).id, "stop")
+def deletable(store: Store, run: str) -> RunRecord:
+    """The run of a name if it may be deleted: nobody writes it, and it is named, not only the newest."""
+    record = store.get(run)
+    if record.name != run:
+        raise InputError(f"name the run to delete; the newest is {record.name!r}")
+    if record.state in AT_WORK:
+        raise InputError(f"run {run!r} is {record.state}; stop it first: workbench stop {run}")
+    return record

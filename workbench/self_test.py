@@ -18,8 +18,7 @@ from workbench.contracts import Meter, Model
 from workbench.doctor import Finding
 from workbench.errors import WorkbenchError
 from workbench.ledger import Recorder, add, price, split_generation, stage
-from workbench.meters._windows import IDLE
-from workbench.records import Coefficients, Decoding, Message, PluginChoice, Prompt, Reading, plugin_name
+from workbench.records import IDLE, Coefficients, Decoding, Message, PluginChoice, Prompt, Reading, plugin_name
 
 _TABLE = Path(__file__).parent / "tables" / "decode_joules.csv"
 _MODEL: PluginChoice = {"name": "embedded:smollm2-135m", "style": "text", "context_tokens": 1024, "threads": 1}

@@ -134,12 +134,16 @@ def book_call(
     model: Model,
     static_tokens: int | None,
     *,
+    here: bool,
     keep: bool,
 ) -> Booked:
-    """A call of the model in the books of the configuration that asks; ``keep`` it for others where it was done anew."""
+    """A call of the model in the books of the configuration that asks; ``keep`` it for others where it was done anew.
+
+    ``here`` says whether the meter's clocks have the model's work.
+    """
     known = memory.recall(Prefill, question, generation.call.reading)
     first = known if known is not None and known.spared(generation.completion) else None
-    booked = _book_generation(generation, asking, model, static_tokens, first)
+    booked = _book_generation(generation, asking, model, static_tokens, first, here=here)
     if generation.configuration == asking:
         if keep:
             memory.keep(question, generation.call, generation)
@@ -150,19 +154,19 @@ def book_call(
 
 
 def _book_generation(
-    generation: Generation, asking: str, model: Model, static_tokens: int | None, first: Prefill | None
+    generation: Generation, asking: str, model: Model, static_tokens: int | None, first: Prefill | None, *, here: bool
 ) -> Booked:
     """``static_tokens`` of the prompt are its static prefix; ``first`` is the reading of it that the engine's cache held."""
     window, completion = generation.window, generation.completion
     first_token = None if completion is None else (first or completion).seconds_to_first_token
     if window is None:
         return Booked(seconds_to_first_token=first_token)
-    costs: tuple[StageCost, ...] = (failed_call(window, model),)
+    costs: tuple[StageCost, ...] = (failed_call(window, here=here),)
     if completion is not None:
         costs = split_generation(
             window,
             completion,
-            runs_here=model.runs_here,
+            runs_here=here,
             static_tokens=static_tokens,
             model=name_of(model),
             first=None if first is None else first.reading,
@@ -173,9 +177,9 @@ def _book_generation(
     return Booked(costs, tuple(_cached(cost, first) for cost in costs if cost.standalone is not None), first_token)
 
 
-def failed_call(window: Reading, model: Model) -> StageCost:
+def failed_call(window: Reading, *, here: bool) -> StageCost:
     """The stage of a call that failed; what it took elsewhere nobody knows."""
-    return StageCost(stage="generate", reading=window if model.runs_here else replace(window, cpu_seconds=None))
+    return StageCost(stage="generate", reading=window if here else replace(window, cpu_seconds=None))
 
 
 def _read_by(generation: Generation, costs: Iterable[StageCost]) -> Prefill | None:

@@ -7,7 +7,7 @@ import re
 import reprlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 from urllib.parse import urlencode
 
 import yaml
@@ -30,7 +30,6 @@ _KIND_OF_AXIS = {
 }
 _LONGEST_RANGE = 1000
 _PRESETS = Path(__file__).parent / "presets"
-_NOT_YET = {"dollars": "prices", "grams_co2e": "carbon accounting"}
 
 _brief = reprlib.Repr()  # a value in a message must stay readable, however deep or long it is
 _brief.maxlevel, _brief.maxlist, _brief.maxstring, _brief.maxother = 2, 4, 80, 80
@@ -171,19 +170,8 @@ class Goal(_Strict):
     floor: Annotated[Number, Field(ge=0, le=1)] | None = None
     confidence: Annotated[Number, Field(gt=0.5, lt=1)] = 0.95
     reference: Annotated[str | dict[str, Any], BeforeValidator(_reference)] = "best"
-    minimise: Literal["joules", "tokens", "seconds"] = "joules"
+    minimise: Literal["joules", "tokens", "seconds", "dollars", "grams_co2e"] = "joules"
     limits: dict[Literal["p50_seconds", "p95_seconds"], Annotated[Number, Field(gt=0)]] = {}
-
-    @field_validator("minimise", mode="before")
-    @classmethod
-    def _measurable(cls, value: Any) -> Any:
-        if value in _NOT_YET:
-            raise PydanticCustomError(
-                "not_yet",
-                "cannot be minimised yet: {what} come in a later version; use joules, tokens or seconds",
-                {"what": _NOT_YET[value]},
-            )
-        return value
 
 
 class Budget(_Strict):
@@ -193,6 +181,7 @@ class Budget(_Strict):
     watt_hours: Annotated[Number, Field(gt=0)] | None = None
     tokens: Positive | None = None
     calls: Positive | None = None
+    dollars: Annotated[Number, Field(gt=0)] | None = None
 
 
 class Selection(_Strict):
@@ -439,6 +428,15 @@ def changed_goal(goal: Goal, changes: Mapping[str, Any]) -> Goal:
         return Goal.model_validate({**goal.model_dump(), **changes})
     except ValidationError as error:
         raise InputError([_sentence("goal", detail) for detail in error.errors()]) from error
+
+
+def changed_budget(budget: Budget, changes: Mapping[str, Any]) -> Budget:
+    """The budget with some bounds changed (``None``: no bound), validated like the file's."""
+    try:
+        return Budget.model_validate({**budget.model_dump(), **changes})
+    except ValidationError as error:
+        details = ({**detail, "loc": ("budget", *detail["loc"])} for detail in error.errors())
+        raise InputError([_sentence("run", cast(ErrorDetails, detail)) for detail in details]) from error
 
 
 def one_point(axes: Mapping[str, Any], file: str) -> Space:

@@ -47,6 +47,7 @@ from workbench.schema import ANSWERS, CLAIMS, ONE_OFFS, QUESTIONS, RUNS, TEXTS, 
 
 HEARTBEAT_SECONDS = 5.0
 LEASE_SECONDS = 30.0
+AT_WORK = ("running", "paused")  # states in which a living process writes the run
 
 _LEDGER: TypeAdapter[Ledger] = TypeAdapter(Ledger)
 _ONE_OFF: TypeAdapter[OneOff] = TypeAdapter(OneOff)
@@ -57,7 +58,7 @@ _FAILURE: TypeAdapter[Failure] = TypeAdapter(Failure)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """One run as it stands in the store. ``state`` is running, finished, stopped or interrupted (its process is gone)."""
+    """One run as it stands in the store. ``state`` is running, paused, finished, stopped or interrupted (its process is gone)."""
 
     id: int
     name: str
@@ -191,11 +192,14 @@ class Store:
     def delete(self, run_id: int) -> None:
         """Remove a run with everything it holds; texts that no other run needs go too."""
         with self.writing() as connection:
+            texts = sorted(_texts_of(connection, ANSWERS.c.run_id == run_id))
             for table in (ANSWERS, TRIALS, QUESTIONS, ONE_OFFS):
                 connection.execute(table.delete().where(table.c.run_id == run_id))
             connection.execute(RUNS.delete().where(RUNS.c.id == run_id))
-            if not connection.execute(sa.select(sa.func.count()).select_from(RUNS)).scalar():
-                connection.execute(TEXTS.delete())
+            needed = _texts_of(connection, ANSWERS.c.run_id != run_id)
+            unneeded = [text for text in texts if text not in needed]
+            for start in range(0, len(unneeded), 500):
+                connection.execute(TEXTS.delete().where(TEXTS.c.digest.in_(unneeded[start : start + 500])))
         self._written.clear()
 
     # ------------------------------------------------------------------------------------------------------ lease
@@ -241,7 +245,7 @@ class Store:
                 continue  # the run's own next write reports it; a missed beat only ages the lease
 
     def request(self, run_id: int, what: str | None) -> None:
-        """Ask the process that writes a run for something (``stop``)."""
+        """Ask the process that writes a run for something (``stop``, ``pause``); ``None`` takes it back."""
         with self.writing() as connection:
             connection.execute(RUNS.update().where(RUNS.c.id == run_id).values(request=what))
 
@@ -250,6 +254,19 @@ class Store:
         with self.reading() as connection:
             asked: str | None = connection.execute(sa.select(RUNS.c.request).where(RUNS.c.id == run_id)).scalar()
         return asked
+
+    def steering(self, run_id: int) -> tuple[str | None, dict[str, Any]]:
+        """What is asked of the process that writes a run, and the budget in force."""
+        with self.reading() as connection:
+            row = connection.execute(sa.select(RUNS.c.request, RUNS.c.experiment).where(RUNS.c.id == run_id)).one()
+        return row.request, row.experiment["budget"]
+
+    def set_budget(self, run_id: int, budget: dict[str, Any]) -> None:
+        """Change the budget in a run's experiment; when the run itself last wrote stays as it is."""
+        with self.writing() as connection:
+            experiment = connection.execute(sa.select(RUNS.c.experiment).where(RUNS.c.id == run_id)).scalar_one()
+            changed = {**experiment, "budget": budget}
+            connection.execute(RUNS.update().where(RUNS.c.id == run_id).values(experiment=changed))
 
     # ------------------------------------------------------------------------------------- trials, questions, work
 
@@ -443,6 +460,16 @@ class Store:
 _digest_of_passage = lru_cache(maxsize=16384)(digest)  # the same passages are found again and again
 
 
+def _texts_of(connection: Connection, which: sa.ColumnElement[bool]) -> set[str]:
+    """The digests of the texts that some answers name."""
+    found: set[str] = set()
+    rows = connection.execute(sa.select(ANSWERS.c.prompt, ANSWERS.c.passages).where(which))
+    for part in rows.partitions(1000):
+        for prompt, passages in part:
+            found.update([prompt] if prompt else [], (passage[0] for passage in passages))
+    return found
+
+
 def _answer_row(run_id: int, scored: ScoredAnswer, texts: dict[str, str]) -> dict[str, Any]:
     answer = scored.answer
     prompt = None
@@ -517,7 +544,7 @@ def _scored_answer(row: Any, texts: dict[str, str]) -> ScoredAnswer:
 
 def _run_record(row: Any) -> RunRecord:
     state = row["state"]
-    if state == "running" and not (row["owner"] and _alive(row["owner"], row["heartbeat"])):
+    if state in AT_WORK and not (row["owner"] and _alive(row["owner"], row["heartbeat"])):
         state = "interrupted"
     return RunRecord(
         id=row["id"],

@@ -24,6 +24,7 @@ from workbench.footprint import SHOWN_ANSWERS
 from workbench.impacts import RegionRanking, has_prices
 from workbench.ledger import price, standalone
 from workbench.losses import EXPLAINED
+from workbench.mappings import with_one_offs
 from workbench.recommendation import Recommendation, sentences
 from workbench.records import Answer, Coefficients, StageCost, as_json
 from workbench.region_report import REGION_COLUMNS, region_notes, region_rows
@@ -37,6 +38,7 @@ from workbench.texts import (
     failures_text,
     grams_text,
     index_texts,
+    known_text,
     number,
     significant,
 )
@@ -106,6 +108,7 @@ def print_comparison(comparison: Comparison) -> None:
         "tokens\nin / out",
         "seconds\np50 / p95",
         "J per\nanswer",
+        *([f"J, one-off\nover {over:,}"] if (over := comparison.over_answers) else []),
         "J per\ncorrect",
         f"g CO2e\nper {SHOWN_ANSWERS:,}" + ("" if comparison.site is None else f"\n{comparison.site.region.name}"),
         *([f"dollars\nper {SHOWN_ANSWERS:,}"] if has_prices(comparison) else []),
@@ -182,7 +185,10 @@ def _comparison_cells(comparison: Comparison, figures: Figures) -> list[str]:
         NOT_MEASURED if latency is None else f"{significant(latency.p50)} / {significant(latency.p95)}{disturbed}",
         NOT_MEASURED
         if joules is None
-        else f"{significant(joules.central)}\n{significant(joules.low)}–{significant(joules.high)}",
+        else f"{significant(joules.central)}\n{significant(joules.low)}–{significant(joules.high)}"
+        + (f"\nnet {significant(net.central)}" if (net := figures.net_joules) else "")
+        + known_text(figures).replace(" of", "\nof", 1),
+        *([energy_text(with_one_offs(comparison, figures)).partition(" (")[0]] if comparison.over_answers else []),
         (NOT_MEASURED if joules is None else "none correct") if correct is None else significant(correct),
         grams_text(comparison, figures).partition(",")[0].replace(" (", "\n", 1),
         *([dollars_text(comparison, figures).replace(" (", "\n(", 1)] if has_prices(comparison) else []),

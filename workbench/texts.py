@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from workbench.breakdown import ModelRates
 from workbench.comparison import Comparison, Figures
 from workbench.footprint import Estimate
 from workbench.impacts import dollars_of, footprint_of
@@ -52,6 +53,31 @@ def energy_text(energy: Energy | None) -> str:
     if energy is None:
         return NOT_MEASURED
     return f"{significant(energy.central)} ({significant(energy.low)}–{significant(energy.high)}, {energy.source})"
+
+
+def known_text(figures: Figures) -> str:
+    """Of how many answers the joules are known, where that is not all of them."""
+    return "" if figures.known in (0, figures.measured) else f" of {figures.known:,} of {figures.measured:,} answers"
+
+
+def rates_text(model: str, found: ModelRates) -> str:
+    """What a token takes of a model: constant, per uncached prompt token, per output token, and how well that fits."""
+    rates = found.cpu_seconds
+    if rates is None:
+        return f"{model}: no rates per token: {found.lacking}"
+    terms = [f"{significant(rates.constant)}"]
+    for each, name, (fewest, most) in (
+        (rates.per_token_in, "in", rates.seen_in),
+        (rates.per_token_out, "out", rates.seen_out),
+    ):
+        terms.append(
+            f"{name} always {fewest:g}" if each is None else f"{significant(each)}·{name} ({fewest:g}–{most:g})"
+        )
+    fits = "the same for all" if rates.r_squared is None else f"R² {rates.r_squared:.2f}"
+    return (
+        f"{model}: {' + '.join(terms)} CPU-s, {fits} on {rates.answers:,} answers, residual sd "
+        f"{significant(rates.residual_sd)}"
+    )
 
 
 def grams_text(comparison: Comparison, figures: Figures) -> str:

@@ -14,9 +14,10 @@ from workbench.commands._shared import deliver, format_option, lazy, open_store,
 @click.command()
 @click.argument("runs", nargs=-1, metavar="RUN …")
 @format_option
+@click.option("--answers", type=int, metavar="N", help="Show loading and indexing spread over N answers, too.")
 @out_option
 @store_option
-def compare(runs: tuple[str, ...], format_: str, out: Path | None, store_url: str | None) -> None:
+def compare(runs: tuple[str, ...], format_: str, answers: int | None, out: Path | None, store_url: str | None) -> None:
     """Compare the configurations of a run [latest]: scores, tokens, latency, joules, failures, with intervals.
 
     \b
@@ -24,6 +25,7 @@ def compare(runs: tuple[str, ...], format_: str, out: Path | None, store_url: st
       workbench compare
       workbench compare demo --format html --out demo.html
       workbench compare demo --format json
+      workbench compare demo --answers 10000
     """
     exports, terminal = lazy("exports"), lazy("terminal")
     if out is not None and format_ == "table":
@@ -32,7 +34,7 @@ def compare(runs: tuple[str, ...], format_: str, out: Path | None, store_url: st
         raise click.UsageError("--out holds one run; name one")
     with_store = open_store(store_url)
     for name in runs or ("latest",):
-        comparison = workbench.compare(name, store=with_store)
+        comparison = workbench.compare(name, over_answers=answers, store=with_store)
         if format_ == "table":
             terminal.print_comparison(comparison)
         else:
@@ -44,13 +46,24 @@ def compare(runs: tuple[str, ...], format_: str, out: Path | None, store_url: st
 @click.option("--metric", help="Decide on another metric [the declared one].")
 @click.option("--margin", type=float, help="How much below the best is acceptable.")
 @click.option("--floor", type=float, help="The least acceptable score.")
-@click.option("--minimise", type=click.Choice(["joules", "tokens", "seconds"]), help="What should be small.")
+@click.option(
+    "--minimise",
+    type=click.Choice(["joules", "tokens", "seconds", "dollars", "grams_co2e"]),
+    help="What should be small.",
+)
 @click.option(
     "--limit", "limits", multiple=True, metavar="p95_seconds=2", help="A service limit; may be given several times."
 )
 @click.option("--format", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the chosen setup here (setup.yaml)."
+)
+@click.option(
+    "--certificate",
+    "certificate_file",
+    metavar="FILE.json",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the certificate here, and as a page beside it [with --out: certificate.json beside the setup].",
 )
 @store_option
 @click.pass_context
@@ -64,6 +77,7 @@ def recommend(
     limits: tuple[str, ...],
     format_: str,
     out: Path | None,
+    certificate_file: Path | None,
     store_url: str | None,
 ) -> None:
     """The smallest setup that is still good enough: which, why, and why not the others.
@@ -74,7 +88,10 @@ def recommend(
       workbench recommend
       workbench recommend demo --margin 0.1 --limit p95_seconds=2
       workbench recommend demo --out setup.yaml
+      workbench recommend demo --certificate evidence/demo.json
     """
+    if certificate_file is not None and certificate_file.suffix == ".html":
+        raise click.UsageError("--certificate names the JSON file, as certificate.json; its page is written beside it")
     with_store = open_store(store_url)
     comparison = workbench.compare(run, store=with_store)
     goal = _goal(comparison.goal, metric, margin, floor, minimise, limits)
@@ -86,6 +103,17 @@ def recommend(
     if out is not None and found.chosen is not None:
         experiment = with_store.get(comparison.run).experiment
         deliver(lazy("setup").setup_text(found, comparison, experiment), out)
+    if certificate_file is None and out is not None:
+        if comparison.state in lazy("store").AT_WORK:
+            click.echo(f"no certificate is written while run {comparison.run} is {comparison.state}", err=True)
+        else:
+            certificate_file = out.with_name("certificate.json")
+    if certificate_file is not None:
+        certificate = lazy("certificate")
+        content = certificate.certificate(found, comparison, with_store)
+        deliver(certificate.certificate_text(content), certificate_file)
+        page = lazy("certificate_html").render_certificate(content)
+        deliver(page, certificate_file.with_suffix(".html"))
     if found.chosen is None:
         context.exit(1)
 
@@ -136,11 +164,14 @@ def answers(
         lazy("terminal").print_rows(columns, exports.answer_rows(pairs, metrics))
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--format", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @store_option
-def runs(format_: str, store_url: str | None) -> None:
-    """List the runs in the store, newest first."""
+@click.pass_context
+def runs(context: click.Context, format_: str, store_url: str | None) -> None:
+    """List the runs in the store, newest first; or delete, export, import one."""
+    if context.invoked_subcommand is not None:
+        return
     terminal = lazy("terminal")
     found = workbench.runs(store=None if store_url is None else open_store(store_url))
     if format_ == "json":
@@ -166,10 +197,12 @@ def reprice(run: str, store_url: str | None) -> None:
       workbench reprice demo
     """
     found = lazy("reports").reprice(run, store=open_store(store_url))
-    click.echo(f"run {found.run}: {'repriced' if found.changes else 'its coefficients are those of today'}", err=True)
+    click.echo(
+        f"run {found.run}: {'repriced' if found.changes else 'what it is priced with is that of today'}", err=True
+    )
     for change in found.changes:
         click.echo(change)
-    for name, why in found.after.not_estimated.items():
+    for name, why in found.after.coefficients.not_estimated.items():
         click.echo(f"{name}: {why}", err=True)
 
 

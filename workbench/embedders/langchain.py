@@ -35,12 +35,16 @@ def build(
 
 
 class LangChainEmbedder:
-    """Embeddings behind a provider's interface; their work is done elsewhere, so no CPU clock here sees it."""
+    """Embeddings behind a provider's interface; their work is done elsewhere, so this process's clock does not see it.
+
+    ``port`` is the server's where it is on this machine: a meter may read its clock.
+    """
 
     runs_here = False
 
     def __init__(self, name: str, settings: dict[str, Any], known_as: str = "") -> None:
         self.name = known_as or name
+        self.port = hosted.local_port(name, settings.get("base_url"))
         self._embeddings = _init(name, settings)
         package = type(self._embeddings).__module__.partition(".")[0]
         self.digest = f"{name}+{package}-{version(package.replace('_', '-'))}+{settings.get('base_url', '')}"
@@ -51,7 +55,7 @@ class LangChainEmbedder:
             return np.empty((0, 0), dtype=np.float32)
         plain = whole(texts)
         with stage("embed") as window:
-            window.elsewhere(self.name, sum(map(tokens.count, plain)))
+            window.embedded(self, sum(map(tokens.count, plain)))
             try:
                 found = self._ask(plain)
             except Exception as error:  # each provider raises its own classes; all are told apart by what they carry

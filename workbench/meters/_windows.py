@@ -12,12 +12,10 @@ from typing import Literal, Protocol
 import psutil
 
 from workbench.meters.cpu_time import busy_seconds
-from workbench.records import Reading
-
-IDLE = "-idle"
-"""What ends the name of the part of a domain's joules that the machine draws with nothing to do: ``package-0-idle``."""
+from workbench.records import IDLE, Reading
 
 _OWN = "this process"
+_UNUSED = "unused vCPUs"
 _LOAD_INTERVAL = 1.0  # seconds; the system's counters tick every 10 ms, shorter spans say little
 _NOBODY = 0.01  # busy vCPUs of others that are one tick of the system's clock in a second: nobody
 _QUIET = 0.1  # of all vCPUs: a machine busier than that was not idle when its idle power was measured
@@ -85,15 +83,17 @@ class Windows:
     - the part above idle × its CPU-seconds ÷ everybody's,
     - the idle part × the share of the vCPUs that others leave,
 
-    and the rest is nobody's. Both are kept apart (``package-0`` and ``package-0-idle``): their sum is the gross figure,
-    without the idle part it is the net one. Without an idle baseline all is in ``package-0``. A window shorter than a
-    counter's period holds what was booked in it by chance: many of them sum rightly, one alone says little.
+    and the rest is nobody's. Both are kept apart (``package-0`` and ``package-0-idle``): ``ledger.price`` makes the gross
+    figure of their sum, ``ledger.net`` the one without the idle part. Without an idle baseline all is in ``package-0``. A
+    window shorter than a counter's period holds what was booked in it by chance: many of them sum rightly, one alone says
+    little.
 
     What cannot be read, goes backwards or stands still is unknown (``None``) in the windows open then, never 0, and is
     noted once in ``problems``. Without its counters a processor still has its CPU time; where a GPU or a server was lost,
     ``cpu_seconds`` is unknown too, so that no price leaves it out.
 
-    ``idle_seconds`` is how long the idle power is measured at the start, on a machine that is quiet meanwhile.
+    ``idle_seconds`` is how long the idle power is measured at the start, on a machine that is quiet meanwhile. With ``idle``
+    the vCPU-seconds that nobody uses are charged to the open windows, for energy that is estimated from CPU time.
     """
 
     def __init__(
@@ -102,11 +102,13 @@ class Windows:
         sources: Sequence[Source] = (),
         *,
         idle_seconds: float = 0.0,
+        idle: bool = False,
         clocks: Clocks = Clocks(),
         vcpus: int = 0,
         problems: Mapping[str, str] | None = None,
     ) -> None:
-        self.name = name
+        self.name = f"{name} with idle vCPUs" if idle else name
+        self._idle = idle
         self.idle_watts: dict[str, float] = {}
         self._clocks = clocks
         self._vcpus = vcpus or psutil.cpu_count() or 1
@@ -135,13 +137,24 @@ class Windows:
             found |= watched.source.problems
         return found
 
+    @property
+    def ports(self) -> frozenset[int]:
+        """The ports of servers whose clocks are read, so that what models answer there is in the windows."""
+        return frozenset(port for watched in self._watched for port in getattr(watched.source, "ports", ()))
+
+    def cpu_seconds(self) -> float:
+        """CPU-seconds of this process and of the servers whose clocks are read, since the meter was made."""
+        with self._lock:
+            self._settle()
+            return self._ours
+
     def start(self) -> int:
         """Open a window."""
         with self._lock:
             self._settle()
             mark = self._next
             self._next += 1
-            window = _Window(started=self._wall, amounts={_OWN: 0.0}, unknown=set())
+            window = _Window(started=self._wall, amounts={_OWN: 0.0, _UNUSED: 0.0}, unknown=set())
             for watched in self._watched:
                 for domain in watched.source.domains:
                     window.amounts[domain] = 0.0
@@ -183,6 +196,7 @@ class Windows:
                 shared=window.shared,
                 counter_joules=joules or None,
                 gpu_busy_seconds=sum(gpu.values()) if gpu and len(gpu) == len(gpu_domains) else None,
+                idle_vcpu_seconds=window.amounts[_UNUSED] if self._idle else None,
             )
 
     def settle(self) -> None:
@@ -203,7 +217,7 @@ class Windows:
 
     def _settle(self) -> None:
         wall, own = self._clocks.wall(), self._clocks.own()
-        seconds, cpu = wall - self._wall, own - self._own
+        seconds, cpu, before = wall - self._wall, own - self._own, self._ours
         self._wall, self._own = wall, own
         if len(self._windows) > 1:
             for window in self._windows.values():
@@ -225,6 +239,8 @@ class Windows:
             if watched.source.quantity == "cpu_seconds":
                 self._advance(watched)
         self._sample_load()
+        free = (self._vcpus - (self._foreign or 0.0)) * max(seconds, 0.0) - (self._ours - before)
+        self._divide(_UNUSED, max(free, 0.0))
         for watched in self._watched:
             if watched.source.quantity != "cpu_seconds":
                 self._advance(watched)
@@ -321,16 +337,6 @@ class Windows:
                 for domain in now
                 if domain in then and now[domain] > then[domain]
             }
-
-
-def gross_joules(counter_joules: Mapping[str, float]) -> float:
-    """Everything counted, the machine's idle power included."""
-    return sum(counter_joules.values())
-
-
-def net_joules(counter_joules: Mapping[str, float]) -> float:
-    """What was counted above the machine's idle power."""
-    return sum(value for domain, value in counter_joules.items() if not domain.endswith(IDLE))
 
 
 def _keep(reference: weakref.ref[Windows], seconds: float) -> None:

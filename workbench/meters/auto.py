@@ -109,11 +109,18 @@ def choose(found: list[Tier]) -> tuple[str, str]:
 
 
 def build(
-    *, root: str = "", idle_seconds: float = 2.0, server_pid: int = 0, server_port: int = 0, server_process: str = ""
+    *,
+    root: str = "",
+    idle_seconds: float = 2.0,
+    idle: bool = False,
+    server_pid: int = 0,
+    server_port: int = 0,
+    server_process: str = "",
 ) -> Windows | CpuTime:
     """The best that works here: energy counters of processor and GPUs, else CPU time; and a model server's clock if named.
 
-    ``root`` is the powercap folder where it is not in the usual places; the idle power is measured for ``idle_seconds``.
+    ``root`` is the powercap folder where it is not in the usual places; the idle power is measured for ``idle_seconds``. With
+    ``idle`` the vCPUs that nobody uses are charged where energy is estimated from CPU time; counters have them anyhow.
     """
     sources: list[Source] = []
     found, problems = rapl.sources(root)
@@ -127,7 +134,7 @@ def build(
         devices, lacking = [], {"gpu": str(error)}
     sources += devices
     if not (sources or found or server_pid or server_port or server_process):
-        return CpuTime()  # there is nothing else to ask here
+        return CpuTime(idle=idle)  # there is nothing else to ask here
     if server_pid or server_port or server_process:
         sources.append(server_source(pid=server_pid, port=server_port, process=server_process))
-    return Windows("auto", sources, idle_seconds=idle_seconds, problems={**problems, **lacking})
+    return Windows("auto", sources, idle_seconds=idle_seconds, idle=idle, problems={**problems, **lacking})

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import psutil
 
+from workbench.coefficients import vcpus
 from workbench.records import Reading
 
 _LOAD_INTERVAL = 1.0  # seconds; the system's counters tick every 10 ms, shorter spans say little
@@ -17,6 +18,7 @@ _LOAD_INTERVAL = 1.0  # seconds; the system's counters tick every 10 ms, shorter
 class _Window:
     started: float
     cpu_seconds: float = 0.0
+    unused: float = 0.0
     shared: bool = False
 
 
@@ -25,16 +27,18 @@ class CpuTime:
 
     At every start and stop the time since the last one is settled: divided equally among the windows open meanwhile.
     So the windows sum to the process's clock exactly, however they overlap, and one that was always alone is exact.
-    What other processes used meanwhile is sampled from the system's counters about once a second.
+    What other processes used meanwhile is sampled from the system's counters about once a second. With ``idle`` the
+    vCPU-seconds that nobody used are divided in the same way.
     """
 
-    name = "cpu_time"
-
-    def __init__(self) -> None:
+    def __init__(self, *, idle: bool = False) -> None:
+        self.name = "cpu_time with idle vCPUs" if idle else "cpu_time"
+        self._vcpus = vcpus() if idle else 0
         self._lock = threading.Lock()
         self._windows: dict[int, _Window] = {}
         self._next = 0
         self._settled = time.process_time()
+        self._wall = time.perf_counter()
         self._foreign_load: float | None = None
         self._load_wall = time.monotonic()
         self._load_busy = busy_seconds()
@@ -61,15 +65,25 @@ class CpuTime:
                 cpu_seconds=window.cpu_seconds,
                 foreign_load=self._sample_load(),
                 shared=window.shared,
+                idle_vcpu_seconds=window.unused if self._vcpus else None,
             )
 
     def _settle(self) -> None:
         now = time.process_time()
         since, self._settled = now - self._settled, now
         shared = len(self._windows) > 1
+        if self._vcpus:
+            self._charge_unused(since)
         for window in self._windows.values():
             window.cpu_seconds += since / len(self._windows)
             window.shared = window.shared or shared
+
+    def _charge_unused(self, own: float) -> None:
+        wall = time.perf_counter()
+        seconds, self._wall = wall - self._wall, wall
+        free = max((self._vcpus - (self._foreign_load or 0.0)) * seconds - own, 0.0)
+        for window in self._windows.values():
+            window.unused += free / len(self._windows)
 
     def _sample_load(self) -> float | None:
         now = time.monotonic()
@@ -87,6 +101,10 @@ def busy_seconds() -> float:
     return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0))
 
 
-def build() -> CpuTime:
-    """CPU-seconds of this process, priced in watts per busy vCPU from a sourced table; works everywhere."""
-    return CpuTime()
+def build(*, idle: bool = False) -> CpuTime:
+    """CPU-seconds of this process, priced in watts per busy vCPU from a sourced table; works everywhere.
+
+    With ``idle`` the vCPUs that nobody uses while an answer is made are charged to it, too: for a machine that is only here
+    for these answers.
+    """
+    return CpuTime(idle=idle)

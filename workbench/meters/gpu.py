@@ -140,10 +140,11 @@ def sources(nvml: Any = pynvml, wall: Callable[[], float] = time.perf_counter) -
     return made, problems
 
 
-def build(*, idle_seconds: float = 2.0) -> Windows:
+def build(*, idle_seconds: float = 2.0, idle: bool = False) -> Windows:
     """Joules of NVIDIA GPUs by their energy counters, else their busy seconds by utilisation, beside this process's CPU time.
 
-    The idle power of the GPUs is measured for ``idle_seconds`` at the start.
+    The idle power of the GPUs is measured for ``idle_seconds`` at the start. With ``idle`` the vCPUs that nobody uses are
+    charged, too.
     """
     found, problems = sources()
-    return Windows("gpu", found, idle_seconds=idle_seconds, problems=problems)
+    return Windows("gpu", found, idle_seconds=idle_seconds, idle=idle, problems=problems)

@@ -28,8 +28,9 @@ class ServerProcess:
     period_seconds = _TICK
     longest_seconds = math.inf
 
-    def __init__(self, process: psutil.Process) -> None:
+    def __init__(self, process: psutil.Process, port: int = 0) -> None:
         self._process = process
+        self.ports = _ports(process) | ({port} if port else set())
         self._children: list[psutil.Process] = []
         self._looked = -math.inf
         self._name = f"process {process.pid}"
@@ -63,6 +64,21 @@ class ServerProcess:
         else:  # once: a child ended between two looks, and its parent's clock will have it
             self._fell = True
         return {self._name: self._grown}
+
+
+def _ports(process: psutil.Process) -> set[int]:
+    """The ports that a process and its children listen on, as far as the system shows them."""
+    found = set()
+    try:
+        for each in (process, *process.children(recursive=True)):
+            found |= {
+                connection.laddr.port
+                for connection in each.net_connections(kind="tcp")
+                if connection.status == psutil.CONN_LISTEN
+            }
+    except psutil.Error:
+        pass
+    return found
 
 
 def _cpu_seconds(process: psutil.Process) -> float:
@@ -141,7 +157,8 @@ class Unnamed:
     period_seconds = math.inf
     longest_seconds = math.inf
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, port: int = 0) -> None:
+        self.ports = {port} if port else set()
         self.problems = {"server": reason}
 
     def read(self) -> Mapping[str, float]:
@@ -152,13 +169,15 @@ class Unnamed:
 def source(*, pid: int = 0, port: int = 0, process: str = "") -> ServerProcess | Unnamed:
     """A server as a source of windows."""
     found, reason = find(pid=pid, port=port, process=process)
-    return Unnamed(reason) if found is None else ServerProcess(found)
+    return Unnamed(reason, port) if found is None else ServerProcess(found, port)
 
 
-def build(*, pid: int = 0, port: int = 0, process: str = "") -> Windows:
+def build(*, pid: int = 0, port: int = 0, process: str = "", idle: bool = False) -> Windows:
     """CPU-seconds of a model server on this machine with its children, added to this process's own.
 
     The server is named by ``pid``, by the ``port`` it listens on, or by its ``process`` name (``ollama``). From its end on
-    ``cpu_seconds`` is not measured.
+    ``cpu_seconds`` is not measured. Of what models answer there, no tokens are priced beside its clock: a model belongs to
+    it by the port in its address; give ``port`` beside ``pid`` where another process forwards it. With ``idle`` the vCPUs
+    that nobody uses are charged, too.
     """
-    return Windows("server_process", [source(pid=pid, port=port, process=process)])
+    return Windows("server_process", [source(pid=pid, port=port, process=process)], idle=idle)

@@ -32,7 +32,10 @@ _ROLES = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
 
 
 class LangChainModel:
-    """A chat model behind a provider's interface; its work is done elsewhere, so no CPU clock here sees it."""
+    """A chat model behind a provider's interface; its work is done elsewhere, so this process's clock does not see it.
+
+    ``port`` is the server's where it is on this machine: a meter may read its clock.
+    """
 
     style: Literal["chat", "text"] = "chat"
     runs_here = False
@@ -40,6 +43,7 @@ class LangChainModel:
     def __init__(self, name: str, model: BaseChatModel, settings: dict[str, Any], known_as: str = "") -> None:
         self._name = name
         self.name = known_as or name
+        self.port = hosted.local_port(name, settings.get("base_url"))
         self._settings = settings
         self._timeout_seconds: float = settings["timeout"]
         self._by_decoding: dict[Decoding, BaseChatModel] = {}

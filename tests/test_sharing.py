@@ -369,10 +369,13 @@ def test_on_a_real_engine_tokens_alone_are_the_same_and_cpu_seconds_alike(data):
                 answer = shared.answer(Task(configuration=configuration, question=question))
                 together[configuration.id, question.id] = answer
     lonely = alone(corpus, configurations, questions[:2])
-    assert {key: booked(answer) for key, answer in together.items()} == {
-        key: booked(answer) for key, answer in lonely.items()
-    }
     first, second = configurations
+    for (configuration, question), answer in together.items():
+        stages, by_itself = booked(answer), booked(lonely[configuration, question])
+        assert stages.keys() == by_itself.keys()
+        assert stages["prefill"] == by_itself["prefill"]
+        if configuration == first.id:  # after a cached prompt an engine's sums, and so the sampled text, may differ
+            assert stages["decode"] == by_itself["decode"]
     for question in questions[:2]:
         assert f"alone as for {first.id}, same prompt" in together[second.id, question.id].reused[-1]
     for configuration in configurations:

@@ -174,6 +174,7 @@ def experiment(**changes: Any) -> dict[str, Any]:
         "name": "tiny",
         "corpus": folder,
         "evalset": folder,
+        "strategy": "grid",
         "metrics": ["token_f1", "exact_match", "contains", "recall@3", "ndcg@3"],
         "goal": {"metric": "token_f1", "margin": 0.05, "minimise": "tokens"},
         "space": {"model": ["none", "scripted"], "retriever": ["none", "bm25"], "passages": [1, 3]},

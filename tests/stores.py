@@ -32,6 +32,7 @@ METRICS = ("token_f1", "exact_match", "contains", "recall@5", "ndcg@10")
 EXPERIMENT: dict[str, Any] = {
     "corpus": "python-reference",
     "evalset": "python-reference",
+    "strategy": "grid",
     "questions": {"split": "dev", "limit": 24},
     "metrics": list(METRICS),
     "goal": {"metric": "token_f1", "margin": 0.05},

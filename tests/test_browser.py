@@ -30,6 +30,7 @@ if importlib.util.find_spec("playwright") is not None:
 EXPERIMENT = {
     "corpus": "python-reference",
     "evalset": "python-reference",
+    "strategy": "grid",
     "questions": {"limit": 24},
     "metrics": ["token_f1", "contains", "recall@5"],
     "goal": {"metric": "token_f1", "margin": 0.05},

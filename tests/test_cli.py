@@ -233,6 +233,7 @@ def test_a_real_model_answers_from_real_text(shared_cache: Path) -> None:
             {
                 "corpus": "python-reference",
                 "evalset": "python-reference",
+                "strategy": "grid",
                 "questions": {"limit": 2},
                 "goal": {"metric": "token_f1"},
                 "space": {

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 EXPERIMENT = {
     "corpus": "python-reference",
     "evalset": "python-reference",
+    "strategy": "grid",
     "questions": {"limit": 5},
     "metrics": ["token_f1"],
     "goal": {"metric": "token_f1", "margin": 0.05},

@@ -125,7 +125,7 @@ def test_a_choice_leads_to_its_file(kind, choice, file):
         ("retrievers", "bm25:x", "bm25 takes nothing after it; write bm25"),
         ("retrievers", "../models/scripted", "unknown retriever"),
         ("retrievers", "_cache", "unknown retriever '_cache'"),
-        ("strategies", "race", "unknown strategy 'race'; available: grid"),
+        ("strategies", "chess", "unknown strategy 'chess'; available: "),
         ("metrics", "f1@3", "unknown metric 'f1@3'"),
         ("metrics", "python:", "expected python:package.module:function"),
         ("metrics", "python:.relative", "expected python:package.module:function"),

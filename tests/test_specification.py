@@ -86,7 +86,7 @@ BAD = [
     ({"goal": {"minimise": "fun"}}, "goal.minimise is 'fun'; expected 'joules', 'tokens' or 'seconds'"),
     ({"goal": {"limits": {"p99_seconds": 1}}}, "goal.limits.p99_seconds is 'p99_seconds'; expected 'p50_seconds' or"),
     ({"goal": {"limits": {"p95_seconds": 0}}}, "goal.limits.p95_seconds is 0; expected greater than 0"),
-    ({"strategy": "race"}, "strategy: unknown strategy 'race'; available: grid"),
+    ({"strategy": "chess"}, "strategy: unknown strategy 'chess'; available: "),
     (
         {"strategy": {"name": "grid", "rounds": 3}},
         "strategy: grid has no parameter 'rounds'; its parameters: round_questions",

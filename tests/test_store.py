@@ -150,7 +150,13 @@ def test_an_older_store_is_migrated_once(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_store_of_version_1_keeps_its_answers(store: Store, run: RunRecord) -> None:
     store.add_answers(run.id, [scored("q0"), scored("q1")])
     with store.writing() as connection:
-        for table, column in (("trials", "index_facts"), ("answers", "completion"), ("answers", "loss")):
+        connection.exec_driver_sql("DROP TABLE claims")
+        for table, column in (
+            ("trials", "index_facts"),
+            ("trials", "expected_cost"),
+            ("answers", "completion"),
+            ("answers", "loss"),
+        ):
             connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {column}")
         connection.exec_driver_sql("UPDATE answers SET retrieved = '[\"d1\", \"d2\"]' WHERE question = 'q0'")
         connection.exec_driver_sql("UPDATE answers SET retrieved = NULL WHERE question = 'q1'")
@@ -160,6 +166,8 @@ def test_a_store_of_version_1_keeps_its_answers(store: Store, run: RunRecord) ->
     assert first.answer.retrieved == (Span("d1", 0, 0), Span("d2", 0, 0))
     assert second.answer.retrieved is None
     assert first.answer.text == "answer"
+    assert [trial.expected_cost for trial in Store(store.url).trials(run.id)] == [0.0] * len(store.trials(run.id))
+    assert Store(store.url).claims("e", "test") == []
     assert [trial.index for trial in Store(store.url).trials(run.id)] == [None]
 
 

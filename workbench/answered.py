@@ -23,10 +23,10 @@ class Answered:
         self._configurations = configurations
         self._row = {configuration.id: row for row, configuration in enumerate(configurations)}
         self._column = {question.id: column for column, question in enumerate(questions)}
-        self._questions = {question.id: question for question in questions}
         self._keys: set[tuple[str, str, int]] = set()
         shape = (len(configurations), len(questions))
         self._count = np.zeros(shape)
+        self._lost = np.zeros(shape, dtype=bool)
         self._score_sum = np.zeros(shape)
         self._cost_sum = np.zeros(shape)
         self._seconds_sum = np.zeros(shape)
@@ -48,6 +48,7 @@ class Answered:
         self.held += 1
         value = next((each.value for each in scored.scores if each.metric == self._metric), None)
         self._count[row, column] += 1
+        self._lost[row, column] |= answer.failure is not None and answer.failure.kind == "infrastructure"
         self._score_sum[row, column] += np.nan if value is None else value
         self._cost_sum[row, column] += cost
         measured = answer.undisturbed and answer.ledger.stages
@@ -57,13 +58,13 @@ class Answered:
         """Whether an answer is there."""
         return (configuration, question, repeat) in self._keys
 
-    def question(self, identifier: str) -> Question:
-        """The question of an identifier."""
-        return self._questions[identifier]
-
     def answered(self) -> NDArray[np.bool_]:
         """Cells with all their repeats answered."""
         return self._count >= self._wanted
+
+    def incomplete(self) -> NDArray[np.bool_]:
+        """Configurations with answers that were lost to infrastructure failures; shape (configurations,)."""
+        return np.asarray(self._lost.any(axis=1))
 
     def scores(self) -> NDArray[np.float64]:
         """Mean score of the deciding metric; NaN where nothing is stored or it does not apply."""

@@ -166,7 +166,8 @@ class Standings:
     ``answered`` is true where an answer of any kind is stored; ``scores`` (of the deciding metric), ``costs`` (standalone,
     in what the goal minimises) and ``seconds`` (of undisturbed answers) are NaN where nothing is known.
     ``expected_costs`` is one guess per configuration from before anything ran, of which only the order means anything;
-    ``closed`` marks configurations that cannot be asked any further.
+    ``closed`` marks configurations that cannot be asked any further, ``incomplete`` those with answers that were lost to
+    infrastructure failures: out of any choice until they are mended.
     """
 
     configurations: Sequence[Configuration]
@@ -176,6 +177,7 @@ class Standings:
     seconds: NDArray[np.float64]
     expected_costs: NDArray[np.float64]
     closed: NDArray[np.bool_]
+    incomplete: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,13 +18,17 @@ import numpy as np
 from workbench import registry
 from workbench.answered import Answered
 from workbench.coefficients import restore
+from workbench.confirmation import confirm, contenders, level_left
 from workbench.contracts import Executor, Meter, Metric, Standings, Strategy
 from workbench.environment import changes, environment, with_new_models
 from workbench.errors import InputError, NotComparable, Stopped
+from workbench.expected import expected_costs
 from workbench.ledger import Recorder, add, price, spent, standalone_cost
 from workbench.library import load_corpus, load_evalset
 from workbench.losses import place_of_loss
 from workbench.pipeline import Pipeline, Task
+from workbench.races import replayed
+from workbench.racing import settings, terms
 from workbench.records import (
     CORRECT_FROM,
     Answer,
@@ -38,8 +42,8 @@ from workbench.records import (
     as_json,
     plugin_label,
 )
-from workbench.space import Points, points
-from workbench.specification import Experiment, read_experiment
+from workbench.space import Points, point_configuration, points
+from workbench.specification import Confirmation, Experiment, Goal, Selection, one_point, read_experiment
 from workbench.store import RunRecord, Store
 from workbench.weights import cache_folder
 
@@ -49,6 +53,7 @@ _REFUSED = "cannot run here:"
 _STOPPED = "stopped after"  # how the reason of a trial begins that is not asked any further
 _FAILURES_IN_A_ROW = 10  # identical infrastructure failures that stop a trial
 _RANKING_KEPT = 10
+_CONFIRMED_AT_ONCE = 10  # questions that a pick and its reference answer before one looks
 _REQUEST_SECONDS = 0.5  # how often the store is asked whether somebody wants the run to stop
 
 HARNESS = "harness"  # the one-off work that is the run loop's own
@@ -97,10 +102,12 @@ def run(
         experiment = read_experiment(experiment)
     corpus = load_corpus(experiment.corpus)
     evalset = load_evalset(experiment.evalset, corpus, seed=experiment.seed)
-    questions = choose_questions(evalset, experiment)
+    questions = choose_questions(evalset, experiment.questions, experiment.seed)
+    unseen = _unseen_questions(evalset, experiment)
     found = points(experiment.space)
     if not found.configurations:
         raise InputError(f"the space has no possible configuration: {'; '.join(found.impossible) or 'it is empty'}")
+    configurations, goal = _with_reference(found.configurations, experiment.goal)
     metrics = {plugin_label(choice): registry.build("metrics", choice) for choice in experiment.metrics}
     strategy: Strategy = registry.build("strategies", experiment.strategy)
     executor: Executor = registry.build("executors", "local")
@@ -108,15 +115,28 @@ def run(
     store = store if isinstance(store, Store) else Store(store)  # not before the input is known to be good
     judges = {name: metric.prompt for name, metric in metrics.items() if hasattr(metric, "prompt")}
     here = environment(corpus, evalset, meter, judges, experiment.model_dump(mode="json"))
+    here["reference"] = goal.reference
+    if (asked := settings(experiment.strategy)) is not None:
+        terms(goal, configurations, **asked)  # a race that cannot be run is refused before anything is written
     record = _open(store, name or experiment.name, experiment, here, fresh)
     with store.lease(record):
         if retry_failed:
             store.drop_failed(record.id)
-        store.add_trials(record.id, found.configurations)
-        store.add_questions(record.id, questions)
+        store.add_trials(record.id, configurations, expected_costs(configurations, goal.minimise).tolist())
+        store.add_questions(record.id, [*questions, *unseen])
         texts = {document.id: document.text for document in corpus.documents}
         session = _Session(
-            store, record, experiment, found.configurations, questions, metrics, texts, meter, progress, stop
+            store,
+            record,
+            experiment.model_copy(update={"goal": goal}),
+            configurations,
+            questions,
+            unseen,
+            metrics,
+            texts,
+            meter,
+            progress,
+            stop,
         )
         pipeline = Pipeline(
             corpus,
@@ -132,7 +152,7 @@ def run(
         )
         try:
             with _settled():
-                stopped = session.work_through(strategy, executor, pipeline)
+                stopped = session.work_through(strategy, executor, pipeline) or session.confirm(executor, pipeline)
         finally:
             session.flush()
             pipeline.close()
@@ -160,9 +180,9 @@ def _ranking_depth(metrics: Mapping[str, Metric]) -> int:
     return max([_RANKING_KEPT, *(getattr(metric, "k", 0) for metric in metrics.values())])
 
 
-def choose_questions(evalset: EvalSet, experiment: Experiment) -> list[Question]:
-    """The questions of the selection in seeded order, so that a larger limit continues a smaller one."""
-    split = experiment.questions.split
+def choose_questions(evalset: EvalSet, selection: Selection | Confirmation, seed: int) -> list[Question]:
+    """The questions of a selection in seeded order, so that a larger limit continues a smaller one."""
+    split = selection.split
     chosen = [question for question in evalset.questions if split in ("all", question.split)]
     if not chosen:
         splits = sorted({question.split for question in evalset.questions})
@@ -170,8 +190,27 @@ def choose_questions(evalset: EvalSet, experiment: Experiment) -> list[Question]
             f"eval set {evalset.name!r} has no question in split {split!r}; its splits: {', '.join(splits)}, or all"
         )
     chosen.sort(key=lambda question: question.id)
-    random.Random(experiment.seed).shuffle(chosen)  # noqa: S311 - a reproducible order, not a secret
-    return chosen[: experiment.questions.limit]
+    random.Random(seed).shuffle(chosen)  # noqa: S311 - a reproducible order, not a secret
+    return chosen[: selection.limit]
+
+
+def _unseen_questions(evalset: EvalSet, experiment: Experiment) -> list[Question]:
+    """What a race's pick is confirmed on; none where that was not asked for or there is no such split."""
+    wanted, seen = experiment.confirm, experiment.questions.split
+    if wanted is None or settings(experiment.strategy) is None or seen in ("all", wanted.split):
+        return []
+    if not any(question.split == wanted.split for question in evalset.questions):
+        return []
+    return choose_questions(evalset, wanted, experiment.seed)
+
+
+def _with_reference(configurations: Sequence[Configuration], goal: Goal) -> tuple[tuple[Configuration, ...], Goal]:
+    """The configurations, a reference that was described by its axes among them, and the goal with the reference's id."""
+    if not isinstance(goal.reference, dict):
+        return tuple(configurations), goal
+    reference = point_configuration(one_point(goal.reference, "goal.reference"))
+    extended = tuple(dict.fromkeys([*configurations, reference]))
+    return extended, goal.model_copy(update={"reference": reference.id})
 
 
 def _open(store: Store, name: str, experiment: Experiment, here: dict[str, Any], fresh: bool) -> RunRecord:
@@ -214,6 +253,7 @@ class _Session:
         experiment: Experiment,
         configurations: Sequence[Configuration],
         questions: Sequence[Question],
+        unseen: Sequence[Question],
         metrics: Mapping[str, Metric],
         texts: Mapping[str, str],
         meter: Meter,
@@ -221,10 +261,13 @@ class _Session:
         stop: Callable[[], bool],
     ) -> None:
         self._store = store
+        self._run = record
         self._run_id = record.id
         self._experiment = experiment
         self._configurations = configurations
         self._questions = questions
+        self._unseen = unseen
+        self._known_questions = {question.id: question for question in (*questions, *unseen)}
         self._metrics = metrics
         self._texts = texts
         self._meter = meter
@@ -242,24 +285,27 @@ class _Session:
         self._asked = 0.0
         self._metered = 0.0
         self._answered = Answered(experiment, configurations, questions)
+        self._confirmed = Answered(experiment, configurations, unseen)
+        self._total_answers = self._answered.total
         before = [work.reading for work in one_offs]
         for scored in store.answers(record.id, texts=False):
-            self._answered.add(scored, self._cost(scored.answer))
+            self._count_in(scored)
             before.append(spent(scored.answer.ledger))
         self._spent = before
-        self._calls = self._done = self._answered.held
+        self._calls = self._done = self._answered.held + self._confirmed.held
         self._failures = Counter({"failed": sum(1 for kind in store.answered(record.id).values() if kind)})
         self._in_a_row: dict[str, tuple[str, int]] = {}
         self._refused: dict[str, str] = {}
         self._indexed: set[str] = set()
-        self._closed = {
-            trial.configuration.id for trial in store.trials(record.id) if trial.reason.startswith(_STOPPED)
-        }
+        trials = {trial.configuration.id: trial for trial in store.trials(record.id)}
+        self._closed = {identifier for identifier, trial in trials.items() if trial.reason.startswith(_STOPPED)}
+        self._out = {identifier: trial.reason for identifier, trial in trials.items() if trial.state == "eliminated"}
+        self._expected_costs = np.array([trials[configuration.id].expected_cost for configuration in configurations])
 
     @property
     def total(self) -> int:
-        """Answers there will be when every configuration has answered everything."""
-        return self._answered.total
+        """Answers there will be at most."""
+        return self._total_answers
 
     @property
     def done(self) -> int:
@@ -276,17 +322,63 @@ class _Session:
             if wanted is None:
                 break
             self.report(wanted.said)
+            self._note_who_is_out(wanted.out)
             for configuration, columns in self._in_order(wanted.cells, reverse=number % 2 == 1):
                 if configuration.id in self._closed:
                     continue
                 if reason := self._why_stop():
                     return reason
-                if reason := self._block(executor, pipeline, configuration, columns):
+                if reason := self._block(executor, pipeline, configuration, [self._questions[at] for at in columns]):
                     return reason
         self.flush()
         self._close_trials()
         if self._refused and len(self._refused) == len(self._configurations):
             raise InputError(f"no configuration can run: {'; '.join(dict.fromkeys(self._refused.values()))}")
+        return ""
+
+    def _note_who_is_out(self, out: Mapping[int, str]) -> None:
+        for row, configuration in enumerate(self._configurations):
+            reason = out.get(row, "")
+            if reason != self._out.get(configuration.id, ""):
+                self._out[configuration.id] = reason
+                self._store.set_trial(self._run_id, configuration.id, "eliminated" if reason else "racing", reason)
+
+    def confirm(self, executor: Executor, pipeline: Pipeline) -> str:
+        """Ask a race's pick and its reference what the race never asked, until it is shown or the questions are used up."""
+        goal, wanted = self._experiment.goal, self._experiment.confirm
+        asked = settings(self._experiment.strategy)
+        if wanted is None or asked is None or not self._unseen:
+            return ""
+        standings = self._standings()
+        state = replayed(terms(goal, self._configurations, **asked), standings)
+        pair = contenders(state, standings.scores, named=goal.reference != "best")
+        if pair is None:
+            return ""
+        pick, reference = (self._configurations[row] for row in pair)
+        claim = {"pick": pick.id, "reference": reference.id, "metric": goal.metric, "margin": goal.margin}
+        evalset = self._run.environment["evalset"]["digest"]
+        claimed = self._store.claims(evalset, wanted.split)
+        alpha = level_left(1 - goal.confidence, wanted.tries, claim, claimed)
+        if not any(each.run == self._run.name and each.claim == claim for each in claimed):
+            self._store.add_claim(self._run.name, evalset, wanted.split, claim, alpha)
+        if not alpha:
+            return ""
+        self._total_answers = self._done + 2 * len(self._unseen) - self._confirmed.held
+        for start in range(0, len(self._unseen), _CONFIRMED_AT_ONCE):
+            batch = self._unseen[start : start + _CONFIRMED_AT_ONCE]
+            for configuration in (pick, reference):
+                if reason := self._why_stop() or self._block(executor, pipeline, configuration, batch):
+                    return reason
+            scores = self._confirmed.scores()[:, : start + len(batch)]
+            if self._confirmed.incomplete()[list(pair)].any():
+                break
+            judged = confirm(
+                scores[pair[0]], scores[pair[1]], margin=goal.margin, alpha=alpha, available=len(self._unseen)
+            )
+            self.report(f"confirming {pick.label}: {judged.questions} of {judged.available} new questions")
+            if judged.shown:
+                break
+        self.flush()
         return ""
 
     def _standings(self) -> Standings:
@@ -296,8 +388,9 @@ class _Session:
             scores=self._answered.scores(),
             costs=self._answered.costs(),
             seconds=self._answered.seconds(),
-            expected_costs=np.zeros(len(self._configurations)),
+            expected_costs=self._expected_costs,
             closed=np.array([configuration.id in self._closed for configuration in self._configurations]),
+            incomplete=self._answered.incomplete(),
         )
 
     def _in_order(
@@ -311,7 +404,7 @@ class _Session:
             yield self._configurations[row], columns[row]
 
     def _block(
-        self, executor: Executor, pipeline: Pipeline, configuration: Configuration, columns: Sequence[int]
+        self, executor: Executor, pipeline: Pipeline, configuration: Configuration, questions: Sequence[Question]
     ) -> str:
         self.report(f"preparing {configuration.label}")
         try:
@@ -319,13 +412,13 @@ class _Session:
         except InputError as error:  # what this configuration asks for does not go with this corpus; others do
             self._refused[configuration.id] = str(error)
             self._closed.add(configuration.id)
-            self._store.set_trial(self._run_id, configuration.id, "eliminated", f"{_REFUSED} {error}")
+            self._store.set_trial(self._run_id, configuration.id, "incomplete", f"{_REFUSED} {error}")
             return ""
         if configuration.id not in self._indexed and (facts := pipeline.index_facts(configuration)) is not None:
             self._store.set_index_facts(self._run_id, configuration.id, facts)
         self._indexed.add(configuration.id)
         self._current = configuration.label
-        tasks = self._tasks(configuration, columns)
+        tasks = self._tasks(configuration, questions)
         reason = ""
 
         def feed() -> Iterator[Task]:
@@ -340,23 +433,29 @@ class _Session:
             self._take(configuration, answer)
         return reason
 
-    def _tasks(self, configuration: Configuration, columns: Sequence[int]) -> list[Task]:
+    def _tasks(self, configuration: Configuration, questions: Sequence[Question]) -> list[Task]:
         return [
-            Task(configuration=configuration, question=self._questions[column], repeat=repeat)
-            for column in columns
+            Task(configuration=configuration, question=question, repeat=repeat)
+            for question in questions
             for repeat in range(self._answered.repeats(configuration))
-            if not self._answered.holds(configuration.id, self._questions[column].id, repeat)
+            if not self._answered.holds(configuration.id, question.id, repeat)
+            and not self._confirmed.holds(configuration.id, question.id, repeat)
         ]
 
+    def _count_in(self, scored: ScoredAnswer) -> None:
+        cost = self._cost(scored.answer)
+        self._answered.add(scored, cost)
+        self._confirmed.add(scored, cost)
+
     def _take(self, configuration: Configuration, answer: Answer) -> None:
-        question = self._answered.question(answer.question)
+        question = self._known_questions[answer.question]
         with Recorder(self._meter, base=None) as recorder:
             scores = score(question, answer, self._metrics)
         scored = ScoredAnswer(answer=answer, scores=scores, loss=self._loss(question, answer, scores))
         for stage, reading in recorder.stages().items():
             self._judged.setdefault(stage, []).append(reading)  # what metrics ask of models; never an answer's cost
         self._buffer.append(scored)
-        self._answered.add(scored, self._cost(answer))
+        self._count_in(scored)
         reading = spent(answer.ledger)
         self._spent.append(reading)
         self._metered += reading.cpu_seconds or 0.0
@@ -406,7 +505,7 @@ class _Session:
             key[0] for key, kind in self._store.answered(self._run_id).items() if kind == "infrastructure"
         )
         for configuration in self._configurations:
-            if configuration.id in self._closed:
+            if configuration.id in self._closed or self._out.get(configuration.id):
                 continue
             lost = infrastructure[configuration.id]
             reason = f"{lost} answers lost to infrastructure failures; mend with --retry-failed" if lost else ""

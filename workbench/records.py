@@ -515,12 +515,16 @@ TrialState = Literal["racing", "finished", "incomplete", "eliminated"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """A configuration within a run: how far it got, and why it stopped if it did."""
+    """A configuration within a run: how far it got, why it stopped if it did, and what it was expected to cost.
+
+    Of expected costs only the order means anything.
+    """
 
     configuration: Configuration
     state: TrialState = "racing"
     reason: str = ""
     index: IndexFacts | None = None
+    expected_cost: float = 0.0
 
 
 def as_json(record: Any) -> str:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from workbench.errors import InputError, StoreError
 from workbench.records import as_json
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 SCHEMA = sa.MetaData()
 META = sa.Table(
@@ -48,6 +48,7 @@ TRIALS = sa.Table(
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("index_facts", sa.JSON(none_as_null=True)),
+    sa.Column("expected_cost", sa.Float, nullable=False, server_default="0"),
 )
 QUESTIONS = sa.Table(
     "questions",
@@ -92,6 +93,17 @@ ONE_OFFS = sa.Table(
     sa.Column("run_id", sa.ForeignKey("runs.id", ondelete="CASCADE"), nullable=False, index=True),
     sa.Column("record", sa.JSON, nullable=False),
 )
+CLAIMS = sa.Table(  # what splits have been used for; it outlives the runs, as the questions stay used
+    "claims",
+    SCHEMA,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("evalset", sa.String(32), nullable=False, index=True),
+    sa.Column("split", sa.String(200), nullable=False),
+    sa.Column("run", sa.String(200), nullable=False),
+    sa.Column("created", sa.Float, nullable=False),
+    sa.Column("claim", sa.JSON, nullable=False),
+    sa.Column("alpha", sa.Float, nullable=False),
+)
 
 
 def _places_instead_of_documents(connection: Connection) -> None:
@@ -110,7 +122,12 @@ def _places_instead_of_documents(connection: Connection) -> None:
         connection.execute(ANSWERS.update().where(*here).values(retrieved=places))
 
 
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _places_instead_of_documents}
+def _expected_costs(connection: Connection) -> None:
+    """Version 2 knew of no race; the table of claims is made with every other that is missing."""
+    connection.exec_driver_sql("ALTER TABLE trials ADD COLUMN expected_cost FLOAT NOT NULL DEFAULT 0")
+
+
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _places_instead_of_documents, 2: _expected_costs}
 """From version n to n+1: what to do; applied in order when an older store is opened."""
 
 _VERSION = sa.select(META.c.value).where(META.c.key == "schema")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import reprlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -93,6 +94,24 @@ def _region(value: Any) -> Any:
         raise PydanticCustomError("region", "{said}", {"said": said}) from error
 
 
+def _reference(value: Any) -> Any:
+    """The best, the id of a configuration, or its axes."""
+    if isinstance(value, dict):
+        try:
+            one_point(value, "goal.reference")
+        except InputError as error:
+            raise PydanticCustomError("reference", "{said}", {"said": str(error)}) from error
+        return value
+    if isinstance(value, str) and (value == "best" or re.fullmatch(r"[0-9a-f]{4,10}", value)):
+        return value
+    raise PydanticCustomError("reference", "expected best, the id of a configuration, or its axes: {{model: …, …}}")
+
+
+def _confirmation(value: Any) -> Any:
+    """``true`` and ``false`` for the usual confirmation and for none."""
+    return Confirmation() if value is True else None if value is False else value
+
+
 Choice = Annotated[Any, BeforeValidator(_choice)]
 Choices = Annotated[list[Choice], BeforeValidator(_listed), Field(min_length=1)]
 Number = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
@@ -151,7 +170,7 @@ class Goal(_Strict):
     margin: Annotated[Number, Field(ge=0, le=1)] = 0.05
     floor: Annotated[Number, Field(ge=0, le=1)] | None = None
     confidence: Annotated[Number, Field(gt=0.5, lt=1)] = 0.95
-    reference: Literal["best"] = "best"
+    reference: Annotated[str | dict[str, Any], BeforeValidator(_reference)] = "best"
     minimise: Literal["joules", "tokens", "seconds"] = "joules"
     limits: dict[Literal["p50_seconds", "p95_seconds"], Annotated[Number, Field(gt=0)]] = {}
 
@@ -183,6 +202,18 @@ class Selection(_Strict):
     limit: Positive | None = None
 
 
+class Confirmation(_Strict):
+    """What a race's pick is confirmed on: a split that the race never asks, all of it or so many of its seeded order.
+
+    ``tries`` says beforehand how many different claims may be made on that split: the first of two has 0.8 of the error
+    that the goal allows, the second 0.2.
+    """
+
+    split: str = "test"
+    limit: Positive | None = None
+    tries: Literal[1, 2] = 1
+
+
 class Experiment(_Strict):
     """Everything a run needs, as the experiment file says it."""
 
@@ -191,7 +222,8 @@ class Experiment(_Strict):
     questions: Selection = Selection()
     metrics: Choices = ["token_f1", "exact_match", "contains", "recall@5", "ndcg@10"]
     goal: Goal = Goal()
-    strategy: Choice = "grid"
+    strategy: Choice = "race"
+    confirm: Annotated[Confirmation | None, BeforeValidator(_confirmation)] = Confirmation()
     meter: Choice = "auto"
     budget: Budget = Budget()
     repeats: Annotated[int, Field(ge=1, le=100, strict=True)] = 1
@@ -355,7 +387,7 @@ def _unknown_plugins(content: dict[Any, Any]) -> list[str]:
             found = [f"goal.metric is {goal['metric']!r}, which counts {counted}; expected a metric from 0 to 1"]
         problems += found
     problems += _problem_of("meter", "meters", content.get("meter", "auto"))
-    return problems + _problem_of("strategy", "strategies", content.get("strategy", "grid"))
+    return problems + _problem_of("strategy", "strategies", content.get("strategy", "race"))
 
 
 def _problem_of(path: str, kind: str, choice: Any) -> list[str]:

@@ -43,7 +43,7 @@ from workbench.records import (
     as_json,
     digest,
 )
-from workbench.schema import ANSWERS, ONE_OFFS, QUESTIONS, RUNS, TEXTS, TRIALS, explained, open_engine, prepare
+from workbench.schema import ANSWERS, CLAIMS, ONE_OFFS, QUESTIONS, RUNS, TEXTS, TRIALS, explained, open_engine, prepare
 
 HEARTBEAT_SECONDS = 5.0
 LEASE_SECONDS = 30.0
@@ -67,6 +67,16 @@ class RunRecord:
     note: str
     experiment: dict[str, Any]
     environment: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """A claim that a split was used for, and the error ``alpha`` spent on it; it stays when its run is deleted."""
+
+    run: str
+    created: float
+    claim: dict[str, Any]
+    alpha: float
 
 
 def default_url() -> str:
@@ -242,8 +252,11 @@ class Store:
 
     # ------------------------------------------------------------------------------------- trials, questions, work
 
-    def add_trials(self, run_id: int, configurations: Sequence[Configuration]) -> None:
-        """Add the configurations that the run does not hold yet, after those it does."""
+    def add_trials(
+        self, run_id: int, configurations: Sequence[Configuration], expected_costs: Sequence[float] = ()
+    ) -> None:
+        """Add the configurations that the run does not hold yet, after those it does, each with what it may cost."""
+        expected = dict(zip((each.id for each in configurations), expected_costs, strict=False))
         known = {trial.configuration.id for trial in self.trials(run_id)}
         rows = [
             {
@@ -254,6 +267,7 @@ class Store:
                 "fingerprints": dict(configuration.fingerprints),
                 "state": "racing",
                 "reason": "",
+                "expected_cost": float(expected.get(configuration.id, 0.0)),
             }
             for number, configuration in enumerate(each for each in configurations if each.id not in known)
         ]
@@ -271,6 +285,7 @@ class Store:
                 state=row.state,
                 reason=row.reason,
                 index=None if row.index_facts is None else _INDEX_FACTS.validate_python(row.index_facts),
+                expected_cost=row.expected_cost,
             )
             for row in rows
         ]
@@ -326,6 +341,18 @@ class Store:
                 sa.select(ONE_OFFS.c.record).where(ONE_OFFS.c.run_id == run_id).order_by(ONE_OFFS.c.id)
             ).scalars()
             return [_ONE_OFF.validate_python(row) for row in rows]
+
+    def claims(self, evalset: str, split: str) -> list[Claimed]:
+        """What the questions of a split have been used for, over all runs of this store, oldest first."""
+        query = sa.select(CLAIMS).where(CLAIMS.c.evalset == evalset, CLAIMS.c.split == split).order_by(CLAIMS.c.id)
+        with self.reading() as connection:
+            rows = connection.execute(query).all()
+        return [Claimed(run=row.run, created=row.created, claim=row.claim, alpha=row.alpha) for row in rows]
+
+    def add_claim(self, run: str, evalset: str, split: str, claim: dict[str, Any], alpha: float) -> None:
+        """Note what a split is about to be used for, and the error that is spent on it."""
+        row = {"run": run, "created": time.time(), "evalset": evalset, "split": split, "claim": claim, "alpha": alpha}
+        self._insert(CLAIMS, [row])
 
     def _insert(self, table: sa.Table, rows: list[dict[str, Any]]) -> None:
         if rows:

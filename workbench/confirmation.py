@@ -1,0 +1,81 @@
+"""Confirming a race's pick on questions that the race never saw: one pair, fixed before the first of them is asked.
+
+What is shown there holds for questions drawn like these, against the one reference; never against "the best there is". A
+split that was used for one claim cannot carry another at the full level: a ledger keeps what was spent on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import log
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workbench.racing import RaceState
+from workbench.records import as_json
+from workbench.stats import Array, Interval, anytime_difference, planned_evidence
+
+if TYPE_CHECKING:
+    from workbench.store import Claimed
+
+_SHARES = {1: (1.0,), 2: (0.8, 0.2)}  # of the error that the goal allows, for each claim that was announced
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmed:
+    """What new questions say of a pick and its reference. ``shown``: at most the margin below, with error ``alpha``.
+
+    ``questions`` were asked of ``available``; ``difference`` is pick − reference with an anytime interval.
+    """
+
+    shown: bool
+    alpha: float
+    questions: int
+    available: int
+    difference: Interval | None
+
+
+def confirm(pick: Array, reference: Array, *, margin: float, alpha: float, available: int) -> Confirmed:
+    """Judge a pick against its reference on the questions both have answered, in the order they were asked.
+
+    The planned test of ``stats.planned_evidence`` for ``available`` questions; a score that is not there counts 0.
+    """
+    own, other = np.nan_to_num(pick), np.nan_to_num(reference)
+    evidence = planned_evidence((own - other + 1) / 2, (1 - margin) / 2, available, alpha)
+    return Confirmed(
+        shown=bool(len(own)) and bool(evidence.max() >= log(1 / alpha)),
+        alpha=alpha,
+        questions=len(own),
+        available=available,
+        difference=anytime_difference(own, other, 1 - alpha),
+    )
+
+
+def contenders(state: RaceState, scores: Array, *, named: bool) -> tuple[int, int] | None:
+    """The pair to confirm: the pick, and the leader or ``named`` reference; ``None`` where there is none.
+
+    A pick that leads is held against the best-scoring of the others that were asked the most.
+    """
+    pick, reference = state.pick, state.leader
+    if pick is None or reference is None or (named and pick == reference):
+        return None
+    if pick != reference:
+        return pick, reference
+    rivals = state.rivals.copy()
+    rivals[pick] = False
+    most = int(state.asked[rivals].max(initial=0))
+    rows = np.flatnonzero(rivals & (state.asked == most))
+    if not most or not len(rows):
+        return None
+    return pick, int(rows[np.argmax(np.nan_to_num(scores[rows, :most]).mean(axis=1))])
+
+
+def level_left(alpha: float, tries: int, claim: Mapping[str, Any], claimed: Sequence[Claimed]) -> float:
+    """What a claim may still cost: its own level again if it was made before, the next share that was announced, or 0."""
+    made = {as_json(each.claim): each.alpha for each in claimed if each.alpha > 0}
+    if (known := made.get(as_json(dict(claim)))) is not None:
+        return known
+    shares = _SHARES[tries]
+    return alpha * shares[len(made)] if len(made) < len(shares) else 0.0

@@ -1,0 +1,193 @@
+"""The two kinds of race: every configuration against every other, and cheaper ones against a named reference."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from workbench.contracts import Standings
+from workbench.racing import CHEAPER, SCREEN_LEVEL, Race, RaceState, Terms
+from workbench.sequential import Flags, PairTests, Rows, SwitchingTest
+from workbench.stats import Array
+
+_LEADING = 4  # at the level screen, falling behind any of so many leading ones is enough
+_NO_LEADER_BEFORE = 3  # questions
+_WAVE = 8  # candidates that run at once against a named reference
+_KEPT_DOWN_TO = 0.2  # probability of being good enough below which a pick loses its place
+
+
+def race(terms: Terms, expected_costs: Array, questions: int, closed: Flags) -> Race:
+    """A race of K configurations over N questions in uniformly random order.
+
+    ``expected_costs`` (K) are guesses of which only the order counts; ``closed`` (K) those that cannot be asked.
+    """
+    kind = AgainstReference if terms.level == "reference" else AgainstAll
+    return kind(terms, expected_costs, questions, closed)
+
+
+def replayed(agreed: Terms, standings: Standings) -> RaceState:
+    """Where a race stands after everything that is stored."""
+    questions = standings.answered.shape[1]
+    again = race(agreed, standings.expected_costs, questions, standings.closed | standings.incomplete)
+    again.advance(standings.scores, standings.answered, standings.costs, standings.seconds)
+    return again.state
+
+
+class AgainstAll(Race):
+    """Every configuration against every other: the levels ``screen`` and ``every``."""
+
+    def __init__(self, terms: Terms, expected_costs: Array, questions: int, closed: Flags) -> None:
+        super().__init__(terms, expected_costs, questions, closed)
+        screening, others = terms.level == "screen", max(int(self._rivals.sum()) - 1, 1)
+        within = SCREEN_LEVEL if screening else terms.alpha / (2 * others)
+        inferior = (1 + terms.inferior_share * terms.margin) / 2
+        self._within = PairTests(self._data, (1 - terms.margin) / 2, within, ties=True)
+        self._behind = PairTests(self._data, inferior, terms.inferior_level)
+        self._not_best = SwitchingTest(self._data, 0.5, SCREEN_LEVEL if screening else terms.alpha / 2)
+        self._inferior = SwitchingTest(self._data, inferior, terms.inferior_level)
+        self._leaders: Rows = np.full(questions, -1, dtype=np.intp)
+        self._wanted[~closed] = self._pilot
+
+    def _before_frontier_moves(self, onto: int) -> None:
+        assert self._leader is not None
+        self._leaders[self._frontier : onto] = self._leader
+
+    def _decide(self) -> None:
+        if self._rivals.any():
+            self._exclude_inferior()
+        live = self._live()
+        if not live.any():
+            self._pick, self._ended = None, True
+            return
+        self._leader = self._best(live)
+        if self._data.asked[self._leader] == self._data.questions:
+            self._exclude_exactly()
+            live = self._live()
+        self._pick = pick = self._cheapest_likely(live)
+        self._settled = self._within.against(pick) | self._not_best.shown
+        if self._terms.level == "screen":
+            self._settled[list(self._out)] = True
+        self._settled[pick] = True
+        self._weigh_costs(live, pick)
+        self._certified = bool(self._settled[self._rivals].all())
+        if self._certified and not self._cheaper:
+            self._ended = True
+            return
+        needed = self._rivals & ~self._settled
+        needed[[pick, self._leader, *self._cheaper]] = True
+        self._move(np.flatnonzero(needed))
+
+    def _exclude_inferior(self) -> None:
+        data = self._data
+        if self._leader is None:  # the pilot: against the leader of the questions before, question by question
+            rows = np.flatnonzero(self._rivals)
+            for column in range(_NO_LEADER_BEFORE, self._pilot):
+                self._leaders[column] = rows[np.argmax(data.sums[rows, column])]
+        self._not_best.replay(self._leaders)
+        self._inferior.replay(self._leaders)
+        behind = self._inferior.shown
+        if self._terms.level == "screen":
+            front = np.flatnonzero(self._live() & (data.asked >= self._frontier))
+            leading = front[np.argsort(-data.sums[front, self._frontier], kind="stable")[:_LEADING]]
+            for row in leading:
+                behind = behind | self._behind.against(int(row))
+        for row in np.flatnonzero(behind & self._live()):
+            self._exclude(row, self._far_behind("the best"))
+
+    def _best(self, live: Flags) -> int:
+        """The highest mean among the live ones at the frontier (a leader that fell out leaves the place to the next)."""
+        front = np.flatnonzero(live & (self._data.asked >= self._frontier))
+        if not len(front):
+            rows = np.flatnonzero(live)
+            front = rows[self._data.asked[rows] == self._data.asked[rows].max()]
+        counts = self._data.asked[front].min()
+        return int(front[np.argmax(self._data.sums[front, counts])])
+
+    def _exclude_exactly(self) -> None:
+        data, leader = self._data, self._leader
+        gaps = (data.sums[leader, -1] - data.sums[:, -1]) / data.questions
+        far = gaps > self._terms.inferior_share * self._terms.margin + 1e-12
+        for row in np.flatnonzero(self._live() & (data.asked == data.questions) & far):
+            self._exclude(row, f"{gaps[row]:.3f} below the best over all {data.questions} questions")
+
+    def _cheapest_likely(self, live: Flags) -> int:
+        """The cheapest that is likely good enough; the pick keeps its place for longer than another needs to gain it."""
+        leader = self._leader
+        assert leader is not None
+        ratios, _, _ = self._cost_ratios(leader)
+        enough = np.full(len(live), 0.5)
+        if self._pick is not None:
+            enough[self._pick] = _KEPT_DOWN_TO
+        likely_rows = np.flatnonzero(live & (self._data.asked > 0) & (self._probabilities(leader) >= enough))
+        likely = [int(row) for row in likely_rows if self._meets_bars(int(row))]
+        known = [row for row in likely if not np.isnan(ratios[row])]
+        if known:
+            return min(known, key=lambda row: (ratios[row], -self._data.mean(row)))
+        return max(likely, key=self._data.mean, default=leader)
+
+    def _weigh_costs(self, live: Flags, pick: int) -> None:
+        """Which live ones cost less than the pick, and which cannot be told from it."""
+        ratio, low, high = self._cost_ratios(pick)
+        others = live.copy()
+        others[pick] = False
+        with np.errstate(invalid="ignore"):
+            less = others & (low < CHEAPER) & (ratio < CHEAPER)
+            same = others & ~less & (low < CHEAPER) & (high >= CHEAPER)
+        self._cheaper = tuple(int(row) for row in np.flatnonzero(less))
+        self._ties = tuple(int(row) for row in np.flatnonzero(same))
+
+
+class AgainstReference(Race):
+    """Configurations cheaper than a named one against it, cheapest first, in waves; dearer ones never run."""
+
+    def __init__(self, terms: Terms, expected_costs: Array, questions: int, closed: Flags) -> None:
+        super().__init__(terms, expected_costs, questions, closed)
+        assert terms.reference is not None, "the level reference needs one"
+        self._leader = self._reference = terms.reference
+        cheaper = self._rivals & (expected_costs < expected_costs[self._reference])
+        cheaper[self._reference] = False
+        self._queue = [int(row) for row in np.argsort(expected_costs, kind="stable") if cheaper[row]]
+        level = terms.alpha / (2 * max(len(self._queue), 1))
+        inferior = (1 + terms.inferior_share * terms.margin) / 2
+        self._within = PairTests(self._data, (1 - terms.margin) / 2, level, named="b", ties=True)
+        self._behind = PairTests(self._data, inferior, terms.inferior_level)
+        self._rivals = cheaper
+        self._wave = self._next_wave()
+        self._wanted[[self._reference, *self._wave]] = self._pilot
+
+    def _next_wave(self) -> list[int]:
+        wave, self._queue = self._queue[:_WAVE], self._queue[_WAVE:]
+        return wave
+
+    def _decide(self) -> None:
+        data, reference = self._data, self._reference
+        within, behind = self._within.against(reference), self._behind.against(reference)
+        ratio, low, high = self._cost_ratios(reference)
+        for row in self._wave:
+            if behind[row]:
+                self._exclude(row, self._far_behind("the reference"))
+            elif data.asked[row] == data.questions == data.asked[reference] and not within[row]:
+                self._exclude(row, f"below the reference by more than the margin over all {data.questions} questions")
+            elif low[row] >= CHEAPER:
+                self._exclude(row, f"no cheaper than the reference: {ratio[row]:.2f} times its cost")
+        live = self._live()
+        while self._queue and not any(live[row] for row in self._wave):
+            self._wave = self._next_wave()
+        running = [row for row in self._wave if live[row]]
+        costs = np.where(np.isnan(ratio), np.inf, ratio)
+        passed = [row for row in running if within[row] and self._meets_bars(row)]
+        best = min(passed, key=lambda row: costs[row], default=None)
+        open_rows = [row for row in running if row not in passed]
+        open_rows = [row for row in open_rows if best is None or not data.asked[row] or costs[row] < costs[best]]
+        probability = self._probabilities(reference)
+        likely = [row for row in open_rows if data.asked[row] and probability[row] >= 0.5]
+        self._certified = best is not None
+        self._pick = min([*likely, *passed], key=lambda row: costs[row], default=reference)
+        self._settled = within
+        self._settled[reference] = True
+        self._cheaper = tuple(open_rows)
+        with np.errstate(invalid="ignore"):
+            self._ties = tuple(row for row in passed if row != best and low[row] < CHEAPER <= high[row])
+        if not open_rows:
+            self._ended = True
+        else:
+            self._move(np.array([reference, *open_rows]))

@@ -1,0 +1,292 @@
+"""The race: which configuration is the cheapest that is good enough, decided while answers come in.
+
+Three comparisons of configurations a and b, each an anytime test of the mean of X = (score of a − score of b + 1) / 2:
+
+- *within* (a = the candidate, b = another): refutes "worse than b by more than the margin δ"; boundary (1 − δ)/2;
+- *not the best* (a = the leader at the time): refutes "at least as good as the leader"; boundary ½;
+- *inferior* (a = the leader at the time): refutes "at most ζδ below the best"; boundary (1 + ζδ)/2.
+
+A candidate is certified on these questions when every other configuration is either not the best or one that it is
+within the margin of. That is wrong with probability at most α: *within* has level α/(2(K − 1)) for K configurations (only
+the selection of the candidate costs a factor), *not the best* α/2. That nothing cheaper would do (every cheaper one is
+inferior) has its own level. Single exclusions hold one by one, not all at once.
+
+Everything here is a function of the stored scores and costs: a race that is built anew and given the same answers comes to
+the same decisions, whatever it was asked in between. An answer that the deciding metric does not apply to counts 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import log
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from workbench.errors import InputError
+from workbench.records import Configuration, PluginChoice, plugin_name
+from workbench.sequential import Flags, Prefixes, Rows
+from workbench.stats import Array, best_evidence, cost_ratios
+
+if TYPE_CHECKING:
+    from workbench.specification import Goal
+
+Level = Literal["screen", "every", "reference"]
+
+SCREEN_LEVEL = 0.2
+CHEAPER = 0.98
+"""A configuration is cheaper than another when the whole interval of the ratio of their costs lies below this."""
+
+_SLOW_SHARE = {"p50_seconds": 0.5, "p95_seconds": 0.05}  # how many answers may take longer than the limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a race is about. ``confidence`` is 1 − α; ``inferior_share`` is ζ; ``pilot`` the questions that all answer.
+
+    ``reference`` is the row that candidates are held against at the level ``reference``; ``bounds`` are rows that are shown
+    but are neither candidates nor rivals; ``limits`` are seconds, by ``p50_seconds`` or ``p95_seconds``.
+    """
+
+    margin: float
+    confidence: float = 0.95
+    level: Level = "screen"
+    inferior_share: float = 0.5
+    floor: float | None = None
+    limits: Mapping[str, float] = field(default_factory=dict)
+    reference: int | None = None
+    bounds: frozenset[int] = frozenset()
+    pilot: int = 10
+
+    @property
+    def alpha(self) -> float:
+        """The error that a certificate may have."""
+        return 1 - self.confidence
+
+    @property
+    def inferior_level(self) -> float:
+        """The error that a single exclusion may have."""
+        return {"screen": SCREEN_LEVEL, "every": self.alpha, "reference": self.alpha / 2}[self.level]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaceState:
+    """Where a race stands, by rows of configurations. ``asked`` counts the answers of each that were used; ``rivals`` are
+    those that take part.
+
+    ``pick`` is the cheapest that is likely good enough, ``leader`` the best-scoring at the frontier, or the named reference.
+    ``settled`` marks those that the pick is within the margin of, or that are not the best; ``certified``: all of them are.
+    ``cheaper`` are live rows that cost less than the pick and are not shown inferior, ``ties`` live rows whose cost cannot
+    be told from the pick's. ``out`` are those no longer in question, with the reason. ``ended``: nothing needs to be asked.
+    """
+
+    asked: Rows
+    questions: int
+    rivals: Flags
+    leader: int | None
+    pick: int | None
+    settled: Flags
+    certified: bool
+    cheaper: tuple[int, ...]
+    ties: tuple[int, ...]
+    out: Mapping[int, str]
+    ended: bool
+
+
+def settings(strategy: PluginChoice) -> dict[str, Any] | None:
+    """The settings of a race in an experiment's ``strategy``; ``None`` where it is another one."""
+    if plugin_name(strategy) != "race":
+        return None
+    return {} if isinstance(strategy, str) else {key: value for key, value in strategy.items() if key != "name"}
+
+
+def terms(goal: Goal, configurations: Sequence[Configuration], **asked: Any) -> Terms:
+    """The terms of a goal, with what the strategy asks for (``level``, ``inferior_share``, ``pilot``; ``None`` is default).
+
+    Raises ``InputError`` where the level asks for a reference that is not among the configurations.
+    """
+    given = {key: value for key, value in asked.items() if value is not None}
+    reference = None
+    if goal.reference != "best":
+        found = [row for row, each in enumerate(configurations) if each.id.startswith(str(goal.reference))]
+        if len(found) != 1:
+            raise InputError(
+                f"goal.reference is {goal.reference!r}, which names {len(found) or 'none'} of the {len(configurations)} "
+                "configurations; expected the id of one, or its axes"
+            )
+        reference = found[0]
+    level = given.setdefault("level", "screen" if reference is None else "reference")
+    if (level == "reference") != (reference is not None):
+        raise InputError(
+            f"race: level is {level!r} and goal.reference is {goal.reference!r}; the level reference goes with a "
+            "configuration that is named there, the other levels with best"
+        )
+    return Terms(
+        margin=goal.margin,
+        confidence=goal.confidence,
+        floor=goal.floor,
+        limits={str(name): limit for name, limit in goal.limits.items()},
+        reference=reference,
+        bounds=frozenset(row for row, each in enumerate(configurations) if each.is_bound),
+        **given,
+    )
+
+
+class Race:
+    """What both kinds of race share: what was asked, who is out, who is good enough so far."""
+
+    def __init__(self, terms: Terms, expected_costs: Array, questions: int, closed: Flags) -> None:
+        rows = len(expected_costs)
+        self._terms = terms
+        self._expected = expected_costs
+        self._closed = closed
+        self._rivals = ~closed
+        self._rivals[list(terms.bounds)] = False
+        self._data = Prefixes(rows, questions)
+        self._costs: Array = np.full((rows, questions), np.nan)
+        self._seconds: Array = np.full((rows, questions), np.nan)
+        self._wanted: Rows = np.zeros(rows, dtype=np.intp)
+        self._pilot = min(terms.pilot, questions)
+        self._frontier = self._pilot
+        self._out: dict[int, str] = {}
+        self._pick: int | None = None
+        self._leader: int | None = None
+        self._settled: Flags = np.zeros(rows, dtype=bool)
+        self._cheaper: tuple[int, ...] = ()
+        self._ties: tuple[int, ...] = ()
+        self._certified = self._ended = False
+
+    def advance(self, scores: Array, answered: Flags, costs: Array, seconds: Array) -> list[tuple[int, int]]:
+        """Take in what is stored and decide as far as it goes; returns the cells (row, column) that are needed to go on.
+
+        All of shape (configurations, questions), questions in the order they are asked. Empty when the race has ended.
+        """
+        while True:
+            marks = {(int(a), int(b)) for a, b in zip(self._data.asked, self._wanted, strict=True) if a < b}
+            steps = [(np.flatnonzero((self._data.asked == a) & (self._wanted == b)), slice(a, b)) for a, b in marks]
+            missing = [
+                (int(rows[row]), new.start + int(column))
+                for rows, new in steps
+                for row, column in zip(*np.nonzero(~answered[rows, new]), strict=True)
+            ]
+            if missing or self._ended:
+                return missing
+            for rows, new in steps:
+                self._data.extend(rows, scores[rows, new])
+                self._costs[rows, new] = costs[rows, new]
+                self._seconds[rows, new] = seconds[rows, new]
+            self._exclude_by_bars()
+            self._decide()
+
+    @property
+    def state(self) -> RaceState:
+        """Where the race stands."""
+        return RaceState(
+            asked=self._data.asked.copy(),
+            questions=self._data.questions,
+            rivals=self._rivals.copy(),
+            leader=self._leader,
+            pick=self._pick,
+            settled=self._settled.copy(),
+            certified=self._certified,
+            cheaper=self._cheaper,
+            ties=self._ties,
+            out=dict(self._out),
+            ended=self._ended,
+        )
+
+    def _decide(self) -> None:
+        raise NotImplementedError
+
+    def _before_frontier_moves(self, onto: int) -> None:
+        """Called before questions up to ``onto`` are asked for the first time."""
+
+    def _move(self, needed: Rows) -> None:
+        """Each one that is needed goes a step up; when all are at the frontier, the frontier moves."""
+        asked = self._data.asked
+        rows = needed[asked[needed] < self._data.questions]
+        if not len(rows):
+            self._ended = True
+            return
+        behind = rows[asked[rows] < self._frontier]
+        if len(behind):
+            steps = [min(self._step(int(asked[row])), self._frontier) for row in behind]
+            self._wanted[behind] = np.maximum(self._wanted[behind], steps)
+            return
+        onto = self._step(self._frontier)
+        self._before_frontier_moves(onto)
+        self._frontier = onto
+        self._wanted[rows] = onto
+
+    def _step(self, asked: int) -> int:
+        """The next mark: a fifth further in steps of five questions, at least five, the first one after the pilot."""
+        return min(max(asked + max(5, asked // 25 * 5), self._pilot), self._data.questions)
+
+    def _live(self) -> Flags:
+        live = self._rivals.copy()
+        live[list(self._out)] = False
+        return live
+
+    def _exclude(self, row: int | np.integer[Any], reason: str) -> None:
+        self._out.setdefault(int(row), reason)
+
+    def _far_behind(self, whom: str) -> str:
+        gap, level = self._terms.inferior_share * self._terms.margin, self._terms.inferior_level
+        return f"worse than {whom} by more than {gap:g} (shown for it alone, at {1 - level:.3g})"
+
+    def _exclude_by_bars(self) -> None:
+        """Those below the floor or above a limit on latency, as far as that is shown."""
+        needed, data = log(1 / self._terms.inferior_level), self._data
+        for row in np.flatnonzero(self._live() & (data.asked > 0)):
+            if self._terms.floor is not None:
+                short = 1 - data.scores[row, : data.asked[row]]
+                if data.asked[row] == data.questions:
+                    below = data.mean(int(row)) < self._terms.floor - 1e-12
+                else:
+                    below = bool(best_evidence(short, 1 - self._terms.floor, population=data.questions) >= needed)
+                if below:
+                    self._exclude(row, f"below the floor of {self._terms.floor:g}")
+            for name, limit in self._terms.limits.items():
+                slow = self._slow(int(row), limit)
+                if len(slow) and best_evidence(slow, _SLOW_SHARE[name]) >= needed:
+                    what = name.removesuffix("_seconds")
+                    self._exclude(
+                        row, f"{int(slow.sum())} of {len(slow)} answers took more than the {what} of {limit:g} s"
+                    )
+
+    def _cost_ratios(self, base: int) -> tuple[Array, Array, Array]:
+        """Every row's cost as a ratio to that of a base: estimate, low and high."""
+        known = self._costs[:, : self._data.asked[base]]
+        return cost_ratios(known, known[base], self._terms.confidence)
+
+    def _slow(self, row: int, limit: float) -> Array:
+        known = self._seconds[row][~np.isnan(self._seconds[row])]
+        return (known > limit).astype(float)
+
+    def _meets_bars(self, row: int) -> bool:
+        """Whether floor and limits hold on what was answered so far."""
+        if self._terms.floor is not None and self._data.mean(row) < self._terms.floor:
+            return False
+        shares = ((self._slow(row, limit), _SLOW_SHARE[name]) for name, limit in self._terms.limits.items())
+        return all(not len(slow) or slow.mean() <= allowed for slow, allowed in shares)
+
+    def _probabilities(self, leader: int) -> Array:
+        """That each row is at most (1 + ζ)δ/2 below the leader: by the normal, for the mean of all N questions."""
+        data, reach = self._data, (1 + self._terms.inferior_share) * self._terms.margin / 2
+        common = np.minimum(data.asked, data.asked[leader])
+        width = int(common.max())
+        gaps = data.scores[:, :width] - data.scores[leader, :width]
+        gaps[np.arange(width) >= common[:, None]] = 0.0
+        with np.errstate(invalid="ignore", divide="ignore"):
+            means = gaps.sum(axis=1) / common
+            variances = np.maximum((gaps**2).sum(axis=1) - common * means**2, 0.0) / np.maximum(common - 1, 1)
+            errors = np.sqrt(variances * (1 - common / data.questions) / common)
+        normal = NormalDist()
+        found = [
+            normal.cdf(above / error) if error > 1e-12 else float(above >= -1e-12)
+            for above, error in zip((means + reach).tolist(), errors.tolist(), strict=True)
+        ]
+        found[leader] = 1.0
+        return np.array(found)

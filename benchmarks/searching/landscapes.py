@@ -80,9 +80,7 @@ def draw(name: str, questions: int, seed: int) -> Drawn:
     """A matrix of a landscape; the same seed gives the same."""
     landscape = LANDSCAPES[name]
     dice = np.random.default_rng([seed, questions, list(LANDSCAPES).index(name)])
-    model, retriever, prompt = (
-        part.ravel() for part in np.indices((MODELS, RETRIEVERS, PROMPTS))
-    )
+    model, retriever, prompt = (part.ravel() for part in np.indices((MODELS, RETRIEVERS, PROMPTS)))
     merit = (
         landscape.model * (model / (MODELS - 1) + dice.normal(0, 0.2, MODELS)[model])
         + landscape.retriever * (np.sqrt(retriever / (RETRIEVERS - 1)) + dice.normal(0, 0.2, RETRIEVERS)[retriever])

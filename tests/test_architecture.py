@@ -27,10 +27,12 @@ PAGES = [path for path in [ROOT / "app.py", *sorted((ROOT / "pages").glob("*.py"
 # From the ground up: a module imports from its own line or from those above it.
 LAYERS = (
     "records errors",
-    "contracts ledger stats sequential racing races confirmation registry coefficients hosted geography grid_data grids prices words normalise losses "
+    "contracts ledger stats sequential racing races confirmation registry coefficients hosted geography grid_data grids "
+    "prices words normalise losses "
     "cutoff tokens weights templates packing pareto examples",
     " ".join(kind for kind in registry.KINDS if kind != "executors"),
     "readers library python_topics space specification schema index store environment answered expected",
+    "sharing engines",
     "pipeline",
     "executors",
     "experiment",

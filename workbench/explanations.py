@@ -47,7 +47,8 @@ def notes(comparison: Comparison) -> list[str]:
     if any(figures.rebuilt for figures in comparison.figures):
         count = sum(figures.rebuilt for figures in comparison.figures)
         found.append(
-            f"{count} answers found more or less of their prompt cached than their own static prefix; their prefill is rebuilt as if alone."
+            f"{count} answers rest on work that was done for others (the same search or prompt), or found more or less of their "
+            "prompt cached than their own static prefix; what they cost is given as if each had run alone."
         )
     found += _repeats(comparison) + _disagreement(comparison) + _lost(comparison)
     judges = comparison.environment.get("judges", {}).get("prompts", {})

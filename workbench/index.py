@@ -186,7 +186,9 @@ class Indexes:
     def _helper(self, configuration: Configuration, kind: str, choice: PluginChoice) -> Any:
         if plugin_name(choice) == "none":
             return None
-        axes = [configuration[axis] for axis in ("embedder", "dimensions", "model")]
+        needs = registry.needs(kind, choice)
+        needed = (("embedder", "embedder"), ("dimensions", "embedder"), ("model", "model"))
+        axes = [configuration[axis] if need in needs else "" for axis, need in needed]
         key = "\n".join(map(_canonical, (kind, choice, *axes)))
         with self._lock:
             if key not in self._helpers:

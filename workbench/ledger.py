@@ -292,7 +292,13 @@ def scale(reading: Reading, factor: float, **changes: Any) -> Reading:
 
 
 def split_generation(
-    window: Reading, completion: Completion, *, runs_here: bool, static_tokens: int | None, model: str = ""
+    window: Reading,
+    completion: Completion,
+    *,
+    runs_here: bool,
+    static_tokens: int | None,
+    model: str = "",
+    first: Reading | None = None,
 ) -> tuple[StageCost, ...]:
     """A generation's window as prefill and decode, in proportion to the engine's own timings, so that they sum to it.
 
@@ -300,7 +306,8 @@ def split_generation(
     stage, ``generate``. Of a ``model`` that does not run in this process the tokens are booked ``elsewhere``, the prompt's
     to the prefill; the CPU time is this process's own, of sending and reading. Where its provider counted no tokens,
     ``cpu_seconds`` is unknown. Where the engine's prefix cache held more or less than the prompt's static part
-    (``static_tokens``), the standalone reading of the prefill is rebuilt from the tokens that would have been read.
+    (``static_tokens``), the standalone reading of the prefill is rebuilt from the tokens that would have been read; where
+    it held the prompt from when it was ``first`` read, from what that took.
     """
     read: dict[str, Any] = {}
     written: dict[str, Any] = {}
@@ -326,7 +333,9 @@ def split_generation(
     prefill = scale(window, share, **tokens, **read)
     decode = scale(window, 1 - share, tokens_out=completion.tokens_out, **written)
     return (
-        StageCost(stage="prefill", reading=prefill, standalone=_standalone_prefill(prefill, static_tokens)),
+        StageCost(
+            stage="prefill", reading=prefill, standalone=_standalone_prefill(first or prefill, static_tokens) or first
+        ),
         StageCost(stage="decode", reading=decode),
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,15 +12,15 @@ from typing import Any, Literal
 from workbench import registry, templates
 from workbench.contracts import Compressor, Meter, Model, ModelOf, Reranker, Retriever
 from workbench.cutoff import DEEPEST
+from workbench.engines import Engines
 from workbench.errors import GenerationError, InfrastructureFailure, ModelFailure
 from workbench.examples import Examples
 from workbench.index import Indexes
-from workbench.ledger import Recorder, name_of, split_generation, stage
+from workbench.ledger import Recorder, stage
 from workbench.packing import best_sentence, distinct, pack
 from workbench.records import (
     ALL_PASSAGES,
     Answer,
-    Chunk,
     Completion,
     Configuration,
     Corpus,
@@ -34,13 +33,26 @@ from workbench.records import (
     PluginChoice,
     Prompt,
     Question,
+    Reading,
     Span,
     StageCost,
-    as_json,
     digest,
     plugin_name,
 )
 from workbench.retrievers._ranking import Ranking
+from workbench.sharing import (
+    Booked,
+    Call,
+    Generation,
+    Memory,
+    Search,
+    book_call,
+    book_search,
+    failed_call,
+    merged,
+    prompt_key,
+    without_frames,
+)
 from workbench.templates import Example, Template
 
 _DEEPEST_BACKOFF = 30.0  # seconds
@@ -71,6 +83,8 @@ class _Parts:
     template: Template | None
     engine: str = ""
     static_tokens: int | None = None
+    prefix_lost: bool = False
+    """Other calls come between those of the answers, so that of a prompt nothing is cached."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,34 +122,37 @@ class Pipeline:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._meter = meter
-        self._record = record
         self._seed = seed
-        self._timeout_seconds = timeout_seconds
         self._retries = retries
         self._sleep = sleep
         self._ranking_depth = ranking_depth
         self._examples = Examples([question for question in questions if question.split == "dev"], seed)
+        self._engines = Engines(meter, record, timeout_seconds)
         known = {question.question: question for question in questions}
         self._indexes = Indexes(corpus, cache, record, meter, model=self._model_of, question=known.get, report=report)
-        self._models: dict[str, Model] = {}
-        self._static_tokens: dict[tuple[str, str], int | None] = {}
-        self._warm: dict[str, str] = {}
         self._parts: dict[str, _Parts] = {}
+        self._memory = Memory()
 
     def close(self) -> None:
         """Stop the engines."""
-        for model in self._models.values():
-            model.close()
-        self._models.clear()
+        self._engines.close()
         self._parts.clear()
 
     def prepare(self, configuration: Configuration) -> None:
         """Load what a configuration needs and warm its engine up: its static prompt prefix cached, nothing of it counted."""
         parts = self._parts.get(configuration.id) or self._gather(configuration)
         if parts.model is not None and parts.template is not None and parts.model.runs_here:
-            static_tokens = self._warm_up(configuration, parts, parts.model, parts.template)
+            fixed = configuration["examples"] if configuration["example_choice"] == "fixed" else 0
+            static_tokens = self._engines.warm_up(
+                parts.engine,
+                parts.template,
+                self._examples.fixed(fixed, ""),
+                configuration["concurrency"],
+                with_passages=parts.retriever is not None,
+            )
             # Where other calls share the model's cache, the prefix is lost between answers in any deployment, too.
-            parts = replace(parts, static_tokens=None if _asks_more_than_once(configuration) else static_tokens)
+            lost = _asks_more_than_once(configuration)
+            parts = replace(parts, static_tokens=None if lost else static_tokens, prefix_lost=lost)
         self._parts[configuration.id] = parts
 
     def index_facts(self, configuration: Configuration) -> IndexFacts | None:
@@ -155,22 +172,32 @@ class Pipeline:
     def render(self, configuration: Configuration, question: Question) -> Rendered:
         """A question up to what the model is given: retrieve → threshold → rerank → deduplicate → compress → pack → order."""
         parts = self._parts[configuration.id]
-        found = self._retrieve(configuration, parts, question.question)
+        found = (
+            None
+            if parts.retriever is None
+            else self._retrieve(configuration, parts, parts.retriever, question.question)
+        )
+        return self._rendered(configuration, parts, question.question, found)
+
+    def _rendered(
+        self, configuration: Configuration, parts: _Parts, question: str, found: Sequence[Passage] | None
+    ) -> Rendered:
         # Only places that are judged are kept: a ranking is long, and there is one for every answer.
         ranking = None if found is None else _places(found, self._ranking_depth)
         if parts.model is None or parts.template is None:
             return Rendered(prompt=None, passages=tuple((found or ())[:1]), ranking=ranking)
-        kept = self._context(configuration, parts, parts.model, question.question, found or ())
+        kept = self._context(configuration, parts, parts.model, question, found or ())
         return Rendered(
-            prompt=parts.template.render(question.question, kept, self._shown(configuration, question.question)),
+            prompt=parts.template.render(question, kept, self._shown(configuration, question)),
             passages=kept,
             ranking=ranking,
         )
 
-    def _retrieve(self, configuration: Configuration, parts: _Parts, question: str) -> Sequence[Passage] | None:
-        if parts.retriever is None:
-            return None
-        found = parts.retriever.search(question)
+    @staticmethod
+    def _retrieve(
+        configuration: Configuration, parts: _Parts, retriever: Retriever, question: str
+    ) -> Sequence[Passage]:
+        found = retriever.search(question)
         if (least := configuration["min_score"]) is not None:
             found = [passage for passage in found if passage.score >= least]
         if parts.reranker is not None and found:
@@ -211,22 +238,26 @@ class Pipeline:
         text, raw, sent = "", "", ""
         citations: tuple[int, ...] = ()
         rendered: Rendered | None = None
-        completion: Completion | None = None
-        error: GenerationError | None = None
+        generation: Generation | None = None
         started = time.perf_counter()
+        search = self._search(configuration, parts, question.question)
+        error = None if search is None else search.error
         with Recorder(self._meter) as recorder:
             try:
-                rendered = self.render(configuration, question)
-                if rendered.prompt is None or parts.model is None:
-                    with stage("select"):
-                        found = rendered.passages
-                        text = best_sentence(question.question, found[0].chunk.text) if found else ""
-                else:
+                if error is None:
+                    found = None if search is None else search.ranking
+                    rendered = self._rendered(configuration, parts, question.question, found)
+                if rendered is not None and rendered.prompt is not None and parts.model is not None:
                     sent = rendered.prompt.text if parts.model.style == "text" else _shown(rendered.prompt)
-                    with stage("generate"):
-                        completion = parts.model.generate(rendered.prompt, self._decoding(task, parts.model))
+                    generation = self._generate(task, parts, parts.model, rendered.prompt)
+                    error = generation.error
+                elif rendered is not None:
+                    with stage("select"):
+                        best = rendered.passages
+                        text = best_sentence(question.question, best[0].chunk.text) if best else ""
             except GenerationError as raised:
                 error = raised
+            completion = None if generation is None else generation.completion
             if completion is not None and parts.template is not None and rendered is not None:
                 read = parts.template.read(completion.text, len(rendered.passages))
                 text, citations = read.answer, read.citations
@@ -238,6 +269,7 @@ class Pipeline:
                 elif not text:
                     error = ModelFailure("empty_output", "the model returned no text")
         seconds = time.perf_counter() - started
+        books = self._books(task, parts, search, recorder.stages(), generation)
         answer = Answer(
             configuration=configuration.id,
             question=question.id,
@@ -250,12 +282,89 @@ class Pipeline:
             prompt=sent,
             finish_reason=completion.finish_reason if completion else "",
             seconds=seconds,
-            seconds_to_first_token=completion.seconds_to_first_token if completion else None,
             attempts=number,
             failure=_failure(error) if error else None,
-            **_books(recorder, completion, parts),
+            **books,
         )
         return answer, error if isinstance(error, InfrastructureFailure) else None
+
+    def _search(self, configuration: Configuration, parts: _Parts, question: str) -> Search | None:
+        """A question's ranking: another configuration's that searches alike, or a new one; ``None`` for closed book."""
+        if parts.retriever is None:
+            return None
+        reranking = None if parts.reranker is None else (id(parts.reranker), configuration["rerank_depth"])
+        key = (id(parts.retriever), configuration["min_score"], reranking, configuration["concurrency"])
+        known = self._memory.recall(Search, question, key)
+        if known is not None and known.configuration != configuration.id:
+            return known
+        found: Sequence[Passage] = ()
+        error: GenerationError | None = None
+        with Recorder(self._meter) as recorder:
+            try:
+                found = self._retrieve(configuration, parts, parts.retriever, question)
+            except GenerationError as raised:
+                error = without_frames(raised)
+        costs = tuple(StageCost(stage=name, reading=reading) for name, reading in recorder.stages().items())
+        search = Search(configuration=configuration.id, ranking=found, costs=costs, error=error)
+        if not isinstance(error, InfrastructureFailure):
+            self._memory.keep(question, key, search)
+        return search
+
+    def _generate(self, task: Task, parts: _Parts, model: Model, prompt: Prompt) -> Generation:
+        """What the model returns for a prompt: what it gave another configuration for the same, or something new."""
+        configuration, decoding = task.configuration, self._decoding(task, model)
+        call = Call(parts.engine, configuration["concurrency"], prompt_key(prompt), decoding, task.repeat)
+        known = self._memory.recall(Generation, task.question.question, call)
+        if known is not None and known.configuration != configuration.id:
+            return known
+        completion: Completion | None = None
+        error: GenerationError | None = None
+        with stage("generate"):
+            try:
+                completion = model.generate(prompt, decoding)
+            except ModelFailure as raised:
+                error = without_frames(raised)
+        return Generation(configuration=configuration.id, call=call, completion=completion, error=error)
+
+    def _books(
+        self,
+        task: Task,
+        parts: _Parts,
+        search: Search | None,
+        stages: dict[str, Reading],
+        generation: Generation | None,
+    ) -> dict[str, Any]:
+        """The answer's ledger, what it reused, whether a neighbour disturbed it; what was done anew is kept for others."""
+        own, model = task.configuration, parts.model
+        found = Booked() if search is None else book_search(search, own.id)
+        window = stages.pop("generate", None)
+        called = Booked()
+        if model is not None and generation is not None:
+            anew = generation.configuration == own.id
+            if anew:
+                generation = replace(generation, window=window)
+            # The calls that lose a prompt's prefix were not made where their work was reused.
+            kept = parts.prefix_lost and not (anew and (search is None or search.configuration == own.id))
+            static_tokens = 0 if kept else parts.static_tokens
+            # A sampler's seed is its configuration's own: nobody else makes the same call.
+            others = own["temperature"] == 0
+            called = book_call(
+                self._memory, task.question.question, own.id, generation, model, static_tokens, keep=others
+            )
+        elif model is not None and window is not None:
+            called = Booked((failed_call(window, model),))
+        between = [
+            StageCost(stage=name, reading=_tokenless(reading) if name == "select" else reading)
+            for name, reading in stages.items()
+        ]
+        costs = merged((*found.costs, *between, *called.costs))
+        loads = [(cost.standalone or cost.reading).foreign_load or 0.0 for cost in costs]
+        return {
+            "ledger": Ledger(stages=costs),
+            "reused": found.notes + called.notes,
+            "undisturbed": max(loads, default=0.0) <= _BUSY_NEIGHBOUR,
+            "seconds_to_first_token": called.seconds_to_first_token,
+        }
 
     def _decoding(self, task: Task, model: Model) -> Decoding:
         configuration = task.configuration
@@ -282,69 +391,19 @@ class Pipeline:
         reranker = None if retriever is None else self._indexes.reranker(configuration)
         if plugin_name(configuration["model"]) == "none":
             return _Parts(retriever, reranker, None, None, None)
-        engine = self._engine(configuration["model"], configuration["concurrency"])
+        engine = self._engines.key(configuration["model"], configuration["concurrency"])
         compressor = None if retriever is None else self._indexes.compressor(configuration)
         template = templates.load(configuration["prompt"])
-        return _Parts(retriever, reranker, compressor, self._models[engine], template, engine)
+        return _Parts(retriever, reranker, compressor, self._engines.model(engine), template, engine)
 
     def _model_of(self, configuration: Configuration) -> ModelOf:
         """How a configuration's retriever or reranker gets a model: its own, or another by name."""
 
         def model(choice: PluginChoice | None = None) -> Model:
             chosen = configuration["model"] if choice is None else choice
-            return self._models[self._engine(chosen, configuration["concurrency"])]
+            return self._engines.model(self._engines.key(chosen, configuration["concurrency"]))
 
         return model
-
-    def _engine(self, choice: PluginChoice, concurrency: int) -> str:
-        known = {parameter.name for parameter in _parameters(choice)}
-        offered = {"slots": concurrency, "timeout_seconds": self._timeout_seconds}
-        given = {"name": choice} if isinstance(choice, str) else choice
-        full = {**{key: value for key, value in offered.items() if key in known}, **given}
-        key = as_json(full)
-        if key not in self._models:
-            mark = self._meter.start()
-            self._models[key] = registry.build("models", full)
-            reading = self._meter.stop(mark)
-            if reading is not None:
-                self._record(OneOff(work="load", what=plugin_name(choice), reading=reading))
-        return key
-
-    def _warm_up(self, configuration: Configuration, parts: _Parts, model: Model, template: Template) -> int | None:
-        """Fill every slot's cache with the prompt's static part, and learn from a second probe how many tokens that is."""
-        with_passages = parts.retriever is not None
-        fixed = configuration["examples"] if configuration["example_choice"] == "fixed" else 0
-        engine, prefix = parts.engine, f"{template.digest} {with_passages} {fixed}"
-        key = (engine, prefix)
-        if self._warm.get(engine) == prefix:
-            return self._static_tokens[key]
-        mark = self._meter.start()
-        greedy = Decoding(max_tokens=1, temperature=0 if "temperature" in model.accepts else None)
-        examples = self._examples.fixed(fixed, "")
-        concurrency: int = configuration["concurrency"]
-
-        def probe(text: str) -> Completion:
-            return model.generate(_probe(template, text, examples, with_passages=with_passages), greedy)
-
-        try:
-            with ThreadPoolExecutor(max_workers=concurrency) as pool:
-                list(pool.map(probe, map(str, range(concurrency))))
-            if key not in self._static_tokens:
-                self._static_tokens[key] = probe("~").tokens_cached
-        except GenerationError:
-            self._static_tokens.setdefault(key, None)  # the real questions will show what is wrong
-        self._warm[engine] = prefix
-        reading = self._meter.stop(mark)
-        if reading is not None:
-            self._record(OneOff(work="warm-up", what=template.name, reading=reading))
-        return self._static_tokens[key]
-
-
-def _probe(template: Template, text: str, examples: Sequence[Example], *, with_passages: bool) -> Prompt:
-    """A prompt that shares with real ones what they all begin with, and nothing more."""
-    chunk = Chunk(id="", document_id="", start=0, end=len(text), text=text)
-    passages = (Passage(chunk=chunk, score=0.0, rank=1),) if with_passages else ()
-    return template.render(text, passages, examples)
 
 
 def _asks_more_than_once(configuration: Configuration) -> bool:
@@ -387,36 +446,8 @@ def _failure(error: GenerationError) -> Failure:
     return Failure(kind=kind, code=error.code, message=without_secrets(str(error))[:_LONGEST_MESSAGE])
 
 
-def _parameters(choice: object) -> tuple[registry.Parameter, ...]:
-    file, _ = registry.resolve("models", choice)  # type: ignore[arg-type]
-    return () if file == "python" else registry.describe("models", file).parameters
-
-
-def _books(recorder: Recorder, completion: Completion | None, parts: _Parts) -> dict[str, Any]:
-    """The answer's ledger, what it reused, and whether a neighbour disturbed it."""
-    costs: list[StageCost] = []
-    for name, reading in recorder.stages().items():
-        if name == "generate" and completion is not None and parts.model is not None:
-            costs += split_generation(
-                reading,
-                completion,
-                runs_here=parts.model.runs_here,
-                static_tokens=parts.static_tokens,
-                model=name_of(parts.model),
-            )
-        elif name == "generate" and parts.model is not None and not parts.model.runs_here:
-            costs.append(StageCost(stage=name, reading=replace(reading, cpu_seconds=None)))
-        elif name == "select":
-            costs.append(StageCost(stage=name, reading=replace(reading, tokens_in=0, tokens_cached=0, tokens_out=0)))
-        else:
-            costs.append(StageCost(stage=name, reading=reading))
-    reused = tuple(
-        f"{cost.stage}: {cost.reading.tokens_cached} cached prompt tokens, {cost.standalone.tokens_cached} of them its own prefix"
-        for cost in costs
-        if cost.standalone is not None
-    )
-    load = max((cost.reading.foreign_load for cost in costs if cost.reading.foreign_load is not None), default=0.0)
-    return {"ledger": Ledger(stages=tuple(costs)), "reused": reused, "undisturbed": load <= _BUSY_NEIGHBOUR}
+def _tokenless(reading: Reading) -> Reading:
+    return replace(reading, tokens_in=0, tokens_cached=0, tokens_out=0)
 
 
 def _shown(prompt: Prompt) -> str:

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -41,9 +41,9 @@ _WORST_SEEDS = 60
 _QUICK = 8  # times fewer
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Replay, and print what it comes to."""
-    options = _options()
+    options = _options(arguments)
     try:
         tasks = list(_tasks(options))
     except InputError as error:
@@ -95,7 +95,7 @@ def _tasks(options: argparse.Namespace) -> Iterator[Task]:
             yield Task(source=kind, questions=200, margins=(0.05,), confidence=confidence, seed=seed)
 
 
-def _options() -> argparse.Namespace:
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument(
         "--matrix", type=Path, nargs="+", help="files to replay (default: landscapes and recorded ones)"
@@ -107,7 +107,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--chart", type=Path, help="write the frontier as SVG, such as docs/images/search.svg")
     parser.add_argument("--workers", type=int, default=2, help="processes (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help=f"{_QUICK} times fewer orders")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     problems = [
         f"--margin: {margin:g}; expected more than 0 and less than 1" for margin in options.margin if not 0 < margin < 1
     ]

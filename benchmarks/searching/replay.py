@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from workbench.contracts import Standings, Strategy
 from workbench.races import replayed
 from workbench.racing import RaceState, settings, terms
 from workbench.records import Configuration, PluginChoice
+from workbench.sequential import Flags
 from workbench.specification import Goal
 
 
@@ -47,7 +48,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What a search came to: its pick, what it asked, and what it claims.
+    """What a search came to: its pick, what it took, which answers of the case it ``asked``, and what it claims.
 
     ``certified``: that the pick is within the margin on these questions, of the best or of ``reference`` where one was
     named; ``confirmed``: on new questions, of ``reference``. ``None``: it makes no such claim.
@@ -56,6 +57,7 @@ class Found:
     pick: int
     evaluations: int
     joules: float
+    asked: Flags = field(compare=False, repr=False)
     certified: bool | None = None
     confirmed: bool | None = None
     reference: int | None = None
@@ -66,7 +68,7 @@ class Desk:
     """Hands out answers and counts them."""
 
     case: Case
-    answered: np.ndarray = field(init=False)
+    answered: Flags = field(init=False)
 
     def __post_init__(self) -> None:
         self.answered = np.zeros(self.case.scores.shape, dtype=bool)
@@ -76,16 +78,13 @@ class Desk:
         self.answered[np.ix_(np.atleast_1d(rows), np.arange(self.answered.shape[1])[columns])] = True
         return self.case.scores[rows][..., columns]
 
-    def joules_of(self, row: int) -> Array:
-        """What the answers of a row have cost so far."""
-        return self.case.joules[row, self.answered[row]]
-
     def found(self, pick: int, **claims: bool | int | None) -> Found:
         """The result, with what was asked for it."""
         return Found(
             pick=pick,
             evaluations=int(self.answered.sum()),
             joules=float(self.case.joules[self.answered].sum()),
+            asked=self.answered,
             **claims,  # type: ignore[arg-type]
         )
 
@@ -149,8 +148,8 @@ def confirmed(case: Case, found: Found, state: RaceState, desk: Desk) -> Found:
         judged = confirm(pick, other, margin=case.margin, alpha=case.alpha, available=available)
         if judged.shown:
             break
-    return Found(
-        pick=found.pick,
+    return replace(
+        found,
         evaluations=found.evaluations + 2 * asked,
         joules=found.joules + float(case.test_joules[list(pair), :asked].sum()),
         confirmed=judged.shown,

@@ -7,6 +7,7 @@ that answered every question, so that all of them look for the same thing.
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
@@ -16,7 +17,6 @@ from benchmarks.searching.matrix import Array
 from benchmarks.searching.replay import Case, Desk, Found
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
-warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 _RESAMPLES = 1000
 _EVERY = 10  # questions between two looks
@@ -87,22 +87,32 @@ def _suggested(case: Case, trial: optuna.Trial) -> int:
     return int(np.argmax(agree))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Study:
+    """What the pruner reads of a study; a real one copies its best trial at every look."""
+
+    best_trial: optuna.trial.FrozenTrial
+    direction: optuna.study.StudyDirection = optuna.study.StudyDirection.MAXIMIZE
+
+
 def wilcoxon(case: Case, threshold: float = 0.1) -> Found:
     """Optuna's WilcoxonPruner: in random order, each stops when a signed-rank test says it is worse than the best so far."""
     desk, whole = Desk(case), list[int]()
     questions = case.scores.shape[1]
     dice = np.random.default_rng(case.seed)
-    study = optuna.create_study(direction="maximize")
-    pruner = optuna.pruners.WilcoxonPruner(p_threshold=threshold)
+    with warnings.catch_warnings(category=optuna.exceptions.ExperimentalWarning, action="ignore"):
+        pruner = optuna.pruners.WilcoxonPruner(p_threshold=threshold)
+    best: _Study | None = None
     for row in map(int, dice.permutation(len(case.scores))):
         for stop in [*range(_FIRST_RANKED, questions, _EVERY), questions]:
             steps = dict(enumerate(desk.ask(row, slice(stop)).tolist()))
             trial = optuna.create_trial(state=optuna.trial.TrialState.RUNNING, intermediate_values=steps)
-            if whole and stop < questions and pruner.prune(study, trial):
+            if best is not None and stop < questions and pruner.prune(best, trial):  # type: ignore[arg-type]
                 break
         else:
             mean = float(case.scores[row].mean())
-            study.add_trial(optuna.create_trial(value=mean, intermediate_values=steps))
+            if best is None or mean > best.best_trial.value:
+                best = _Study(best_trial=optuna.create_trial(value=mean, intermediate_values=steps))
             whole.append(row)
     return desk.found(desk.cheapest_within(whole))
 

@@ -154,7 +154,7 @@ def test_every_method_answers_on_a_tiny_matrix_and_again_the_same(method: str) -
 
 @pytest.mark.parametrize("method", sorted(METHODS.keys() - _KNOW_OR_ASK_ALL))
 def test_what_was_never_asked_does_not_matter(method: str) -> None:
-    case = _case(_small(60))
+    case = _case(_small(90))
     found = METHODS[method](case)
     blind = replace(case, scores=np.where(found.asked, case.scores, np.nan))
     assert not found.asked.all()
@@ -212,8 +212,8 @@ def test_goals_that_are_not_met_are_said() -> None:
     bad = [replace(judged, margin=0.05, sound=False, outside=True, evaluations=0.9, joules=0.9)]
     table = rows([replace(each, questions=200) for each in bad])
     assert {check.goal for check in checks(table, 0.05) if not check.met} == {
-        "default: sound ≥ 90 %",
-        "default: outside δ ≤ 5 %",
+        "default: sound ≥ 90%",
+        "default: outside δ ≤ 5%",
         "default: ≤ 35% evaluations, ≤ 45% joules",
     }
     wrong = [replace(judged, method=EVERY, false=True, confirmed=None, false_new=None)] * 20

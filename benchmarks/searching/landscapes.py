@@ -59,8 +59,16 @@ LANDSCAPES = {
         prompt=0.3,
         chance=0.5,
     ),
+    "easy": Landscape(
+        best=0.55,
+        within=((0.02, 2), (0.12, 2), (0.50, 60)),
+        model=1.0,
+        retriever=0.8,
+        prompt=0.2,
+        chance=0.25,
+    ),
 }
-"""``within`` as in shared measurements of real RAG grids: near-ties are the rule."""
+"""``within`` as in real RAG grids, where near-ties are the rule; in the easy one the next-best trails by more than .10."""
 
 _LATENT = {"difficulty": 0.45, "hit": 0.28, "model": 0.26, "group": 0.18, "own": 0.18}  # standard deviations
 _SPREAD = sqrt(sum(deviation**2 for deviation in _LATENT.values()))

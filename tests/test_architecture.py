@@ -28,8 +28,7 @@ PAGES = [path for path in [ROOT / "app.py", *sorted((ROOT / "pages").glob("*.py"
 LAYERS = (
     "records errors",
     "contracts ledger stats sequential racing races confirmation registry coefficients hosted geography grid_data grids "
-    "prices words normalise losses "
-    "cutoff tokens weights templates packing pareto examples",
+    "prices words normalise losses cutoff tokens weights templates packing pareto examples ordering",
     " ".join(kind for kind in registry.KINDS if kind != "executors"),
     "readers library python_topics space specification schema index store environment answered expected",
     "sharing engines",
@@ -37,7 +36,10 @@ LAYERS = (
     "executors",
     "experiment",
 )
-READING = "comparison footprint impacts recommendation charts exports explanations texts html_report region_report reports views"
+READING = (
+    "comparison footprint impacts verdict fixed_sample raced recommendation charts exports explanations texts "
+    "html_report region_report reports views search_footprint"
+)
 TOP = "__init__ __main__ commands terminal doctor self_test imports setup launch app_server"
 RUNNING = {"pipeline", "experiment", "index", *registry.KINDS}
 

@@ -22,7 +22,7 @@ _HOME = {
     "Corpus": "records",
     "EvalSet": "records",
     "Experiment": "specification",
-    "Recommendation": "recommendation",
+    "Recommendation": "verdict",
     "Store": "store",
     "WorkbenchError": "errors",
     "answer_rows": "views",

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from workbench import registry
 from workbench.coefficients import restore
+from workbench.contracts import Standings
 from workbench.grids import Site
-from workbench.ledger import add, price, scale, spent, standalone, standalone_cost
+from workbench.ledger import add, generated_before, price, scale, spent, standalone, standalone_cost
 from workbench.pareto import frontier
 from workbench.prices import Price
+from workbench.racing import settings
 from workbench.records import (
     CORRECT_FROM,
     Answer,
@@ -23,6 +26,7 @@ from workbench.records import (
     Energy,
     IndexFacts,
     OneOff,
+    PluginChoice,
     Question,
     Reading,
     ScoredAnswer,
@@ -31,6 +35,9 @@ from workbench.records import (
 )
 from workbench.specification import Goal
 from workbench.stats import Array, Interval, interval
+
+if TYPE_CHECKING:
+    from workbench.store import Claimed
 
 COSTS = ("joules", "tokens", "seconds")
 
@@ -85,7 +92,12 @@ class Matrix:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """What the run itself took. ``one_off`` maps work to its reading; joules are ``None`` where any part was not measured."""
+    """What the run itself took. ``one_off`` maps work to its reading; joules are ``None`` where any part was not measured.
+
+    ``reading`` is what answering took as it ran, ``alone`` what the same answers take when nothing is shared
+    (``None``: no answer has a stage); ``generated_before`` counts answers whose text another answer had been given,
+    ``asked`` the questions of the comparison that each configuration was asked.
+    """
 
     answers: int
     answering: Energy | None
@@ -93,6 +105,28 @@ class Spent:
     one_off_joules: Energy | None
     one_off_per_answer: Energy | None
     tokens: int
+    reading: Reading | None = None
+    alone: Reading | None = None
+    generated_before: int = 0
+    asked: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tested:
+    """What a pick and its reference, by their ids, scored on a split that the race never saw, in the order asked.
+
+    ``alpha`` is the error that was left for this claim, 0 where the split had been used up before; ``available`` the
+    number of its questions. ``lost``: answers were lost to infrastructure failures, so that nothing can be said.
+    """
+
+    pick: str
+    reference: str
+    split: str
+    alpha: float
+    available: int
+    pick_scores: Array
+    reference_scores: Array
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +134,7 @@ class Comparison:
     """Everything the tables, charts and the recommendation are made from.
 
     ``site`` is where its energy is used, ``prices`` what is asked for tokens, by model; both hold figures of today.
+    ``standings`` is what its strategy decided on, ``tested`` how the pick of a race did on questions it never saw.
     """
 
     run: str
@@ -111,6 +146,14 @@ class Comparison:
     spent: Spent
     site: Site | None = None
     prices: Mapping[str, Price | None] = field(default_factory=dict)
+    strategy: PluginChoice = "grid"
+    standings: Standings | None = None
+    tested: Tested | None = None
+
+    @property
+    def raced(self) -> bool:
+        """Whether configurations were stopped while the run was going on."""
+        return settings(self.strategy) is not None
 
     def of(self, configuration: str) -> Figures:
         """The figures of a configuration by its id."""
@@ -128,12 +171,23 @@ def compare_answers(
     answers: Iterable[ScoredAnswer],
     one_offs: Sequence[OneOff],
     metrics: Sequence[str],
+    strategy: PluginChoice = "grid",
+    unseen: Sequence[Question] = (),
+    claimed: Claimed | None = None,
 ) -> Comparison:
-    """Add up a run. Intervals resample questions; repeats of a question are averaged first."""
+    """Add up a run. Intervals resample questions; repeats of a question are averaged first.
+
+    Answers to ``unseen`` questions stay out of every figure but what the run has spent; they judge the pair of ``claimed``.
+    """
     coefficients = restore(environment["coefficients"])
     by_configuration: dict[str, list[ScoredAnswer]] = {trial.configuration.id: [] for trial in trials}
+    new = {question.id for question in unseen}
+    tests: list[ScoredAnswer] = []
     for scored in answers:
-        by_configuration[scored.answer.configuration].append(scored)
+        if scored.answer.question in new:
+            tests.append(scored)
+        else:
+            by_configuration[scored.answer.configuration].append(scored)
     matrix = _matrix(trials, questions, by_configuration, metrics, coefficients)
     figures = [
         _figures(row, trial, by_configuration[trial.configuration.id], matrix, goal, coefficients)
@@ -152,7 +206,69 @@ def compare_answers(
         environment=environment,
         figures=tuple(replace(each, frontier=flag) for each, flag in zip(figures, on, strict=True)),
         matrix=matrix,
-        spent=_spent([scored.answer for each in by_configuration.values() for scored in each], one_offs, coefficients),
+        spent=_spent(
+            [scored.answer for each in (*by_configuration.values(), tests) for scored in each],
+            {question.id for question in questions},
+            one_offs,
+            coefficients,
+        ),
+        strategy=strategy,
+        standings=_standings(trials, matrix, by_configuration, goal),
+        tested=None if claimed is None else _tested(claimed, unseen, tests, goal.metric),
+    )
+
+
+def _standings(
+    trials: Sequence[Trial], matrix: Matrix, answers: Mapping[str, Sequence[ScoredAnswer]], goal: Goal
+) -> Standings:
+    """What the run's strategy decides on, put together as the run itself does."""
+    column = {question.id: number for number, question in enumerate(matrix.questions)}
+    shape = (len(trials), len(matrix.questions))
+    answered, sums = np.zeros(shape), np.zeros(shape)
+    incomplete = np.array([trial.state == "incomplete" for trial in trials])
+    for row, trial in enumerate(trials):
+        for scored in answers[trial.configuration.id]:
+            answer = scored.answer
+            at = row, column[answer.question]
+            answered[at] += 1
+            measured = answer.undisturbed and answer.ledger.stages
+            sums[at] += standalone(answer.ledger).seconds if measured else np.nan
+            incomplete[row] |= answer.failure is not None and answer.failure.kind == "infrastructure"
+    with np.errstate(invalid="ignore", divide="ignore"):
+        seconds = sums / answered
+    return Standings(
+        configurations=matrix.configurations,
+        answered=answered > 0,
+        scores=matrix.scores[goal.metric],
+        costs=matrix.costs[goal.minimise],
+        seconds=seconds,
+        expected_costs=np.array([trial.expected_cost for trial in trials]),
+        closed=np.zeros(len(trials), dtype=bool),
+        incomplete=incomplete,
+    )
+
+
+def _tested(claimed: Claimed, unseen: Sequence[Question], tests: Sequence[ScoredAnswer], metric: str) -> Tested:
+    """The pair's scores on the unseen questions that both have answered, from the first on."""
+    pair = (str(claimed.claim["pick"]), str(claimed.claim["reference"]))
+    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    lost = False
+    for scored in tests:
+        failure = scored.answer.failure
+        lost |= failure is not None and failure.kind == "infrastructure"
+        value = next((each.value for each in scored.scores if each.metric == metric), None)
+        found[scored.answer.configuration, scored.answer.question].append(np.nan if value is None else value)
+    both = list(itertools.takewhile(lambda each: all((one, each.id) in found for one in pair), unseen))
+    pick, reference = (np.array([np.mean(found[one, each.id]) for each in both]) for one in pair)
+    return Tested(
+        pick=pair[0],
+        reference=pair[1],
+        split=claimed.split,
+        alpha=claimed.alpha,
+        available=len(unseen),
+        pick_scores=pick,
+        reference_scores=reference,
+        lost=lost,
     )
 
 
@@ -283,9 +399,11 @@ def _known_mean(values: Array) -> float | None:
     return float(kept.mean()) if len(kept) else None
 
 
-def _spent(answers: Sequence[Answer], one_offs: Sequence[OneOff], coefficients: Coefficients) -> Spent:
-    readings = [spent(answer.ledger) for answer in answers if answer.ledger.stages]
-    total = add(readings) if readings else None
+def _spent(
+    answers: Sequence[Answer], questions: Set[str], one_offs: Sequence[OneOff], coefficients: Coefficients
+) -> Spent:
+    ledgers = [answer.ledger for answer in answers if answer.ledger.stages]
+    total = add(map(spent, ledgers)) if ledgers else None
     works: dict[str, list[Reading]] = {}
     for work in one_offs:
         works.setdefault(work.work, []).append(work.reading)
@@ -300,4 +418,12 @@ def _spent(answers: Sequence[Answer], one_offs: Sequence[OneOff], coefficients: 
         if one_off is None or not answers
         else price(scale(one_off, 1 / len(answers)), coefficients),
         tokens=0 if total is None else (total.tokens_in or 0) + (total.tokens_out or 0),
+        reading=total,
+        alone=add(map(standalone, ledgers)) if ledgers else None,
+        generated_before=sum(map(generated_before, ledgers)),
+        asked=Counter(
+            configuration
+            for configuration, question in {(each.configuration, each.question) for each in answers}
+            if question in questions
+        ),
     )

@@ -26,6 +26,7 @@ from workbench.expected import expected_costs
 from workbench.ledger import Recorder, add, price, spent, standalone_cost
 from workbench.library import load_corpus, load_evalset
 from workbench.losses import place_of_loss
+from workbench.ordering import in_blocks
 from workbench.pipeline import Pipeline, Task
 from workbench.races import replayed
 from workbench.racing import settings, terms
@@ -267,6 +268,7 @@ class _Session:
         self._configurations = configurations
         self._questions = questions
         self._unseen = unseen
+        self._by_id = {configuration.id: configuration for configuration in configurations}
         self._known_questions = {question.id: question for question in (*questions, *unseen)}
         self._metrics = metrics
         self._texts = texts
@@ -323,12 +325,9 @@ class _Session:
                 break
             self.report(wanted.said)
             self._note_who_is_out(wanted.out)
-            for configuration, columns in self._in_order(wanted.cells, reverse=number % 2 == 1):
-                if configuration.id in self._closed:
-                    continue
-                if reason := self._why_stop():
-                    return reason
-                if reason := self._block(executor, pipeline, configuration, [self._questions[at] for at in columns]):
+            for block in in_blocks(self._configurations, wanted.cells, reverse=number % 2 == 1):
+                cells = [(self._configurations[row], self._questions[column]) for row, column in block]
+                if reason := self._why_stop() or self._ask(executor, pipeline, cells):
                     return reason
         self.flush()
         self._close_trials()
@@ -359,7 +358,8 @@ class _Session:
         evalset = self._run.environment["evalset"]["digest"]
         claimed = self._store.claims(evalset, wanted.split)
         alpha = level_left(1 - goal.confidence, wanted.tries, claim, claimed)
-        if not any(each.run == self._run.name and each.claim == claim for each in claimed):
+        own = [each.claim for each in claimed if each.run == self._run.name and each.created >= self._run.created]
+        if not own or own[-1] != claim:
             self._store.add_claim(self._run.name, evalset, wanted.split, claim, alpha)
         if not alpha:
             return ""
@@ -367,7 +367,8 @@ class _Session:
         for start in range(0, len(self._unseen), _CONFIRMED_AT_ONCE):
             batch = self._unseen[start : start + _CONFIRMED_AT_ONCE]
             for configuration in (pick, reference):
-                if reason := self._why_stop() or self._block(executor, pipeline, configuration, batch):
+                cells = [(configuration, question) for question in batch]
+                if reason := self._why_stop() or self._ask(executor, pipeline, cells):
                     return reason
             scores = self._confirmed.scores()[:, : start + len(batch)]
             if self._confirmed.incomplete()[list(pair)].any():
@@ -393,50 +394,46 @@ class _Session:
             incomplete=self._answered.incomplete(),
         )
 
-    def _in_order(
-        self, cells: Sequence[tuple[int, int]], *, reverse: bool
-    ) -> Iterator[tuple[Configuration, Sequence[int]]]:
-        """A round's cells in blocks that share an engine and a static prompt; reversed in every other round against drift."""
-        columns: dict[int, list[int]] = {}
-        for row, column in sorted(cells):
-            columns.setdefault(row, []).append(column)
-        for row in sorted(columns, key=lambda row: _block(self._configurations[row]), reverse=reverse):
-            yield self._configurations[row], columns[row]
-
-    def _block(
-        self, executor: Executor, pipeline: Pipeline, configuration: Configuration, questions: Sequence[Question]
-    ) -> str:
-        self.report(f"preparing {configuration.label}")
-        try:
-            pipeline.prepare(configuration)
-        except InputError as error:  # what this configuration asks for does not go with this corpus; others do
-            self._refused[configuration.id] = str(error)
-            self._closed.add(configuration.id)
-            self._store.set_trial(self._run_id, configuration.id, "incomplete", f"{_REFUSED} {error}")
-            return ""
-        if configuration.id not in self._indexed and (facts := pipeline.index_facts(configuration)) is not None:
-            self._store.set_index_facts(self._run_id, configuration.id, facts)
-        self._indexed.add(configuration.id)
-        self._current = configuration.label
-        tasks = self._tasks(configuration, questions)
+    def _ask(self, executor: Executor, pipeline: Pipeline, cells: Sequence[tuple[Configuration, Question]]) -> str:
+        """Have cells answered whose configurations share an engine and how many answers are under way at once."""
+        ready = {each for each in dict.fromkeys(one for one, _ in cells) if self._prepared(pipeline, each)}
+        tasks = [task for each, question in cells if each in ready for task in self._tasks(each, question)]
         reason = ""
 
         def feed() -> Iterator[Task]:
             nonlocal reason
             for task in tasks:
                 reason = self._why_stop()
-                if reason or configuration.id in self._closed:
+                if reason:
                     return
-                yield task
+                if task.configuration.id not in self._closed:
+                    yield task
 
-        for answer in executor.run(pipeline.answer, feed(), configuration["concurrency"]):
-            self._take(configuration, answer)
+        if tasks:
+            for answer in executor.run(pipeline.answer, feed(), tasks[0].configuration["concurrency"]):
+                self._take(answer)
         return reason
 
-    def _tasks(self, configuration: Configuration, questions: Sequence[Question]) -> list[Task]:
+    def _prepared(self, pipeline: Pipeline, configuration: Configuration) -> bool:
+        """Whether a configuration is ready to answer; one that does not go with this corpus is left out, with the reason."""
+        if configuration.id in self._closed:
+            return False
+        self.report(f"preparing {configuration.label}")
+        try:
+            pipeline.prepare(configuration)
+        except InputError as error:
+            self._refused[configuration.id] = str(error)
+            self._closed.add(configuration.id)
+            self._store.set_trial(self._run_id, configuration.id, "incomplete", f"{_REFUSED} {error}")
+            return False
+        if configuration.id not in self._indexed and (facts := pipeline.index_facts(configuration)) is not None:
+            self._store.set_index_facts(self._run_id, configuration.id, facts)
+        self._indexed.add(configuration.id)
+        return True
+
+    def _tasks(self, configuration: Configuration, question: Question) -> list[Task]:
         return [
             Task(configuration=configuration, question=question, repeat=repeat)
-            for question in questions
             for repeat in range(self._answered.repeats(configuration))
             if not self._answered.holds(configuration.id, question.id, repeat)
             and not self._confirmed.holds(configuration.id, question.id, repeat)
@@ -447,8 +444,10 @@ class _Session:
         self._answered.add(scored, cost)
         self._confirmed.add(scored, cost)
 
-    def _take(self, configuration: Configuration, answer: Answer) -> None:
+    def _take(self, answer: Answer) -> None:
         question = self._known_questions[answer.question]
+        configuration = self._by_id[answer.configuration]
+        self._current = configuration.label
         with Recorder(self._meter, base=None) as recorder:
             scores = score(question, answer, self._metrics)
         scored = ScoredAnswer(answer=answer, scores=scores, loss=self._loss(question, answer, scores))
@@ -577,11 +576,6 @@ class _Session:
                 doing=doing,
             )
         )
-
-
-def _block(configuration: Configuration) -> tuple[str, ...]:
-    """Configurations that share an engine and a static prompt come one after another."""
-    return tuple(as_json(configuration[axis]) for axis in ("model", "concurrency", "prompt", "retriever"))
 
 
 def score(question: Question, answer: Answer, metrics: Mapping[str, Metric]) -> tuple[Score, ...]:

@@ -436,6 +436,12 @@ def spent(ledger: Ledger) -> Reading:
     return add(cost.reading for cost in ledger.stages) if ledger.stages else _NOTHING_READ
 
 
+def generated_before(ledger: Ledger) -> bool:
+    """Whether an answer's model was not asked, because another answer had the same call."""
+    calls = [cost for cost in ledger.stages if cost.stage in ("prefill", "decode", "generate")]
+    return bool(calls) and all(cost.standalone is not None and not cost.reading.seconds for cost in calls)
+
+
 def standalone_cost(answer: Answer, minimise: str, coefficients: Coefficients) -> float | None:
     """One answer's standalone cost in what a goal minimises: central joules, prompt and output tokens, or seconds."""
     if not answer.ledger.stages:

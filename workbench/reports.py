@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from workbench.coefficients import of_today, restore, with_hosted
 from workbench.comparison import Comparison, compare_answers
@@ -13,10 +14,12 @@ from workbench.geography import WORLD
 from workbench.hosted import of_choices
 from workbench.impacts import RegionRanking, rank_regions, site_of
 from workbench.prices import price
-from workbench.recommendation import Recommendation, choose
+from workbench.racing import settings
+from workbench.recommendation import choose
 from workbench.records import Coefficients, HostedCoefficients, Question, ScoredAnswer, Triple, plugin_label
 from workbench.specification import Goal
-from workbench.store import RunRecord, Store
+from workbench.store import Claimed, RunRecord, Store
+from workbench.verdict import Recommendation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,16 +78,25 @@ def compare(run: str = "latest", *, store: Store | None = None) -> Comparison:
     """Every configuration's figures in a run (its name, or ``latest``)."""
     store = store or Store(create=False)
     record = store.get(run)
+    experiment = record.experiment
+    goal = Goal.model_validate(experiment["goal"])
+    if "reference" in record.environment:
+        goal = goal.model_copy(update={"reference": record.environment["reference"]})
+    questions = store.questions(record.id)
+    unseen = _unseen(experiment, questions)
     found = compare_answers(
         run=record.name,
         state=record.state,
-        goal=Goal.model_validate(record.experiment["goal"]),
+        goal=goal,
         environment=record.environment,
         trials=store.trials(record.id),
-        questions=store.questions(record.id),
+        questions=[question for question in questions if question not in unseen],
         answers=store.answers(record.id, texts=False),
         one_offs=store.one_offs(record.id),
         metrics=[plugin_label(choice) for choice in record.experiment["metrics"]],
+        strategy=experiment.get("strategy", "grid"),
+        unseen=unseen,
+        claimed=_claimed(store, record) if unseen else None,
     )
     models = {model for figures in found.figures for model in figures.elsewhere}
     models |= {model for reading in found.spent.one_offs.values() for model in reading.elsewhere}  # judges, embeddings
@@ -94,6 +106,21 @@ def compare(run: str = "latest", *, store: Store | None = None) -> Comparison:
         site=site_of(record.experiment.get("region", WORLD)),
         prices={model: price(model, at=day) for model in sorted(models)},
     )
+
+
+def _unseen(experiment: dict[str, Any], questions: Sequence[Question]) -> list[Question]:
+    """The questions of a run that its race never saw."""
+    wanted, seen = experiment.get("confirm"), experiment["questions"]["split"]
+    if wanted is None or settings(experiment.get("strategy", "grid")) is None or seen in ("all", wanted["split"]):
+        return []
+    return [question for question in questions if question.split == wanted["split"]]
+
+
+def _claimed(store: Store, record: RunRecord) -> Claimed | None:
+    """The pair that a run confirmed last, if it came to that."""
+    claimed = store.claims(record.environment["evalset"]["digest"], record.experiment["confirm"]["split"])
+    own = [each for each in claimed if each.run == record.name and each.created >= record.created]
+    return own[-1] if own else None
 
 
 def regions(

@@ -74,6 +74,7 @@ class Claimed:
     """A claim that a split was used for, and the error ``alpha`` spent on it; it stays when its run is deleted."""
 
     run: str
+    split: str
     created: float
     claim: dict[str, Any]
     alpha: float
@@ -347,7 +348,9 @@ class Store:
         query = sa.select(CLAIMS).where(CLAIMS.c.evalset == evalset, CLAIMS.c.split == split).order_by(CLAIMS.c.id)
         with self.reading() as connection:
             rows = connection.execute(query).all()
-        return [Claimed(run=row.run, created=row.created, claim=row.claim, alpha=row.alpha) for row in rows]
+        return [
+            Claimed(run=row.run, split=row.split, created=row.created, claim=row.claim, alpha=row.alpha) for row in rows
+        ]
 
     def add_claim(self, run: str, evalset: str, split: str, claim: dict[str, Any], alpha: float) -> None:
         """Note what a split is about to be used for, and the error that is spent on it."""

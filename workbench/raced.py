@@ -1,0 +1,299 @@
+"""The choice of a run that was raced: where the race stands, what it has shown and what not, and why the others are out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from workbench.comparison import COSTS, Comparison
+from workbench.confirmation import Confirmed, confirm
+from workbench.errors import InputError
+from workbench.races import replayed
+from workbench.racing import SCREEN_LEVEL, RaceState, settings, terms
+from workbench.records import Configuration
+from workbench.stats import (
+    DIFFERENCE_PRIOR,
+    Array,
+    Interval,
+    anytime_difference,
+    paired_difference,
+    paired_ratio,
+    questions_needed,
+)
+from workbench.verdict import Claim, Recommendation, Rejection, Verdict
+
+
+def choose_raced(comparison: Comparison) -> Recommendation:
+    """The recommendation of a race for the goal that was declared before it.
+
+    Decided is: certified against every configuration (level ``every``), shown against the named reference (``reference``), or
+    shown on new questions against the best-scoring one (``screen``, which certifies nothing on the questions it used).
+    """
+    return _Raced(comparison).make()
+
+
+class _Raced:
+    def __init__(self, comparison: Comparison) -> None:
+        asked = settings(comparison.strategy)
+        if asked is None or comparison.standings is None:
+            raise InputError(f"run {comparison.run!r} was not raced; its strategy: {comparison.strategy}")
+        self._comparison = comparison
+        self._goal = comparison.goal
+        self._standings = comparison.standings
+        self._scores: Array = np.nan_to_num(self._standings.scores)
+        self._configurations = comparison.matrix.configurations
+        self._terms = terms(self._goal, self._configurations, **asked)
+        self._state: RaceState = replayed(self._terms, self._standings)
+        self._pick = self._state.pick
+        self._reference = self._rival()
+        self._confirmed = self._on_new_questions()
+
+    def make(self) -> Recommendation:
+        """The verdict with its evidence."""
+        state, pick, reference = self._state, self._pick, self._reference
+        verdict = self._verdict()
+        if verdict == "nothing qualifies":
+            pick = reference = None
+        difference = None if pick is None or reference is None else self._difference(pick, reference)
+        savings: dict[str, Interval] = {}
+        if pick is not None and reference is not None:
+            for unit in COSTS:
+                costs = self._comparison.matrix.costs[unit]
+                ratio = paired_ratio(costs[pick], costs[reference], self._goal.confidence)
+                if ratio is not None:
+                    savings[unit] = ratio
+        return Recommendation(
+            verdict=verdict,
+            run=self._comparison.run,
+            goal=self._goal,
+            exploratory=False,
+            questions=int(state.asked.max(initial=0)),
+            chosen=self._named(pick),
+            proven=self._named(pick) if state.certified and self._terms.level != "screen" else None,
+            reference=self._named(reference),
+            difference=difference,
+            savings=savings,
+            questions_needed=self._needed() if verdict == "undecided" else None,
+            rejections=self._rejections(),
+            nearest_miss=self._nearest_miss() if verdict == "nothing qualifies" else "",
+            level=self._terms.level,
+            claims=self._claims() if pick is not None else (),
+            ties=tuple(self._configurations[row] for row in state.ties),
+        )
+
+    # ------------------------------------------------------------------------------------------------- the judgement
+
+    def _rival(self) -> int | None:
+        """What the pick is held against: the pair that was confirmed, else the leader or the named reference."""
+        tested, state = self._comparison.tested, self._state
+        ids = [each.id for each in self._configurations]
+        if tested is not None and self._pick is not None and tested.pick == ids[self._pick]:
+            return ids.index(tested.reference)
+        return state.leader
+
+    def _on_new_questions(self) -> Confirmed | None:
+        """The confirmation, if it was of this pick and could say anything."""
+        tested = self._comparison.tested
+        if tested is None or self._pick is None or tested.pick != self._configurations[self._pick].id:
+            return None
+        if tested.lost or not tested.alpha or not len(tested.pick_scores):
+            return None
+        return confirm(
+            tested.pick_scores,
+            tested.reference_scores,
+            margin=self._goal.margin,
+            alpha=tested.alpha,
+            available=tested.available,
+        )
+
+    def _verdict(self) -> Verdict:
+        state, level = self._state, self._terms.level
+        if self._pick is None:
+            return "nothing qualifies"
+        if not state.ended:
+            return "undecided"
+        if level == "screen":
+            alone = int(state.rivals.sum()) == 1
+            return "decided" if alone or (self._confirmed is not None and self._confirmed.shown) else "undecided"
+        if level == "every":
+            return "decided" if state.certified and not state.cheaper else "undecided"
+        return "decided"  # the cheapest that passed, or nothing cheaper did and the reference stays
+
+    def _claims(self) -> tuple[Claim, ...]:
+        state, level, goal = self._state, self._terms.level, self._goal
+        pick, reference = self._pick, self._reference
+        assert pick is not None
+        asked, available = int(state.asked[pick]), state.questions
+        found: list[Claim] = []
+        if level == "every":
+            found.append(
+                Claim(
+                    about="these questions",
+                    against="every configuration",
+                    statement=f"on these {available} questions it scores at most {goal.margin:g} {goal.metric} below every "
+                    f"one of the {int(state.rivals.sum())} configurations",
+                    alpha=self._terms.alpha,
+                    shown=state.certified,
+                    reference=self._named(reference),
+                    difference=None if reference is None else self._difference(pick, reference),
+                    questions=asked,
+                    available=available,
+                )
+            )
+            found.append(
+                Claim(
+                    about="these questions",
+                    against="anything cheaper",
+                    statement=f"on these {available} questions every cheaper configuration scores more than "
+                    f"{self._terms.inferior_share * goal.margin:g} below the best",
+                    alpha=self._terms.inferior_level,
+                    shown=state.certified and not state.cheaper,
+                    reference=None,
+                    difference=None,
+                    questions=asked,
+                    available=available,
+                )
+            )
+        elif level == "reference" and reference is not None and pick != reference:
+            found.append(
+                Claim(
+                    about="these questions",
+                    against="the reference",
+                    statement=f"on these {available} questions it scores at most {goal.margin:g} {goal.metric} below "
+                    f"{self._label(reference)}",
+                    alpha=self._terms.alpha,
+                    shown=state.certified,
+                    reference=self._named(reference),
+                    difference=self._difference(pick, reference),
+                    questions=asked,
+                    available=available,
+                )
+            )
+        if self._confirmed is not None and reference is not None:
+            found.append(
+                Claim(
+                    about="new questions",
+                    against="the reference",
+                    statement=f"on questions like those of the split {self._split()} it scores at most {goal.margin:g} "
+                    f"{goal.metric} below {self._label(reference)}",
+                    alpha=self._confirmed.alpha,
+                    shown=self._confirmed.shown,
+                    reference=self._named(reference),
+                    difference=self._confirmed.difference,
+                    questions=self._confirmed.questions,
+                    available=self._confirmed.available,
+                )
+            )
+        return tuple(found)
+
+    def _split(self) -> str:
+        assert self._comparison.tested is not None
+        return self._comparison.tested.split
+
+    def _needed(self) -> int | None:
+        """About how many questions in all would settle the comparison that is open; ``None`` where no number is realistic."""
+        state, pick, reference = self._state, self._pick, self._reference
+        if pick is None:
+            return None
+        tested = self._comparison.tested
+        if state.ended and self._confirmed is not None and tested is not None:
+            gaps = tested.pick_scores - tested.reference_scores
+            return questions_needed(gaps, -self._goal.margin, self._goal.confidence, prior=DIFFERENCE_PRIOR)
+        open_rows = [row for row in np.flatnonzero(state.rivals & ~state.settled) if row not in state.out]
+        pairs = [(pick, int(row)) for row in open_rows if row != pick]
+        pairs += [(row, reference) for row in state.cheaper if reference is not None and row != reference]
+        needed = []
+        for one, other in pairs:
+            common = min(state.asked[one], state.asked[other])
+            gaps = self._scores[one, :common] - self._scores[other, :common]
+            needed.append(questions_needed(gaps, -self._goal.margin, self._goal.confidence, prior=DIFFERENCE_PRIOR))
+        known = [count for count in needed if count is not None]
+        return max(known) if known and len(known) == len(needed) else None
+
+    # ----------------------------------------------------------------------------------------------------- the others
+
+    def _rejections(self) -> tuple[Rejection, ...]:
+        found = [
+            Rejection(configuration=self._configurations[row], reason=reason, open=is_open)
+            for row in sorted(range(len(self._configurations)), key=self._cost)
+            if row != self._pick
+            for reason, is_open in [self._why_not(row)]
+        ]
+        return tuple(found)
+
+    def _why_not(self, row: int) -> tuple[str, bool]:
+        state, pick = self._state, self._pick
+        figures = self._comparison.figures[row]
+        if row in self._terms.bounds:
+            return (
+                "a bound: it is given the gold passages, so it is no setup to choose or to be measured against",
+                False,
+            )
+        if self._standings.incomplete[row]:
+            return f"incomplete: {figures.reason or 'answers were lost; mend with --retry-failed'}", False
+        if row in state.out:
+            return state.out[row], False
+        if not state.asked[row]:
+            if self._terms.level == "reference" and state.ended:
+                return "never asked: no cheaper than the choice, or than the reference", False
+            return "not asked yet", not state.ended
+        if pick is None:
+            return "not judged", False
+        gap = self._difference(row, self._reference if self._reference is not None else pick)
+        shown = "" if gap is None else f" ({gap.mean:+.3f}, {gap.low:+.3f} to {gap.high:+.3f})"
+        unit = self._goal.minimise.replace("_", " ")
+        if row in state.cheaper:
+            return f"cheaper, and neither shown to be good enough nor that it is not{shown}", True
+        if row in state.ties:
+            return f"costs about the same {unit}, and is not shown to be worse{shown}", False
+        ratio = paired_ratio(
+            self._comparison.matrix.costs[self._goal.minimise][row],
+            self._comparison.matrix.costs[self._goal.minimise][pick],
+            self._goal.confidence,
+        )
+        times = "more" if ratio is None else f"{ratio.mean:.2f}×" if ratio.mean < 10 else f"{ratio.mean:.0f}×"
+        if state.settled[row]:
+            best = "the best score so far, but " if row == self._reference and row == state.leader else ""
+            return f"{best}{times} the {unit}, and at most the margin better{shown}", False
+        return f"{times} the {unit}; whether it is better by more than the margin is not shown{shown}", not state.ended
+
+    def _nearest_miss(self) -> str:
+        state = self._state
+        rows = [row for row in np.flatnonzero(state.rivals) if state.asked[row]]
+        if not rows:
+            return "no configuration could be asked; see the reasons, and mend failures with --retry-failed"
+        nearest = max(map(int, rows), key=self._mean)
+        return f"{self._label(nearest)} comes nearest with {self._mean(nearest):.3f}: {state.out.get(nearest, '')}"
+
+    # ------------------------------------------------------------------------------------------------------- figures
+
+    def _difference(self, row: int, other: int) -> Interval | None:
+        """Row − other on what both have answered: with an interval for these questions, or the bootstrap's where they are all."""
+        common = int(min(self._state.asked[row], self._state.asked[other]))
+        if not common:
+            return None
+        a, b = self._scores[row, :common], self._scores[other, :common]
+        if common == self._state.questions:
+            return paired_difference(a, b, self._goal.confidence)
+        return anytime_difference(a, b, self._goal.confidence, population=self._state.questions)
+
+    def _mean(self, row: int) -> float:
+        asked = int(self._state.asked[row])
+        return float(self._scores[row, :asked].mean()) if asked else float("nan")
+
+    def _cost(self, row: int) -> float:
+        values = self._comparison.matrix.costs[self._goal.minimise][row]
+        kept = values[~np.isnan(values)]
+        return float(kept.mean()) if len(kept) else float("inf")
+
+    def _named(self, row: int | None) -> Configuration | None:
+        return None if row is None else self._configurations[row]
+
+    def _label(self, row: int | np.intp) -> str:
+        return self._configurations[row].label
+
+
+SCREENED = (
+    f"The race was a screening: configurations went out when they fell behind at a level of {SCREEN_LEVEL:.0%} each, so nothing "
+    "is certified on the questions it used"
+)
+"""What must be said of every race at the level ``screen``."""

@@ -12,12 +12,14 @@ _COLOURS: dict[str, Colour] = {
     "finished": "green",
     "running": "blue",
     "starting": "blue",
+    "paused": "violet",
     "stopped": "orange",
     "interrupted": "orange",
     "failed": "red",
 }
 _MEANINGS = {
     "starting": "The process is loading what it needs.",
+    "paused": "The process waits with its models loaded; waiting does not count as time running.",
     "failed": "The process ended before it could write anything.",
     "interrupted": "The process is gone without having finished. What was answered is stored.",
 }
@@ -38,7 +40,7 @@ def watched(run: str, was_live: bool) -> None:
 
 def draw(progress: RunProgress) -> None:
     """State, figures, and how far each configuration is."""
-    state = "stopping" if progress.stopping else progress.state
+    state = "stopping" if progress.stopping else "pausing" if progress.pausing else progress.state
     st.badge(state, color=_COLOURS.get(progress.state, "gray"))
     if progress.state in _MEANINGS:
         st.caption(_MEANINGS[progress.state])
@@ -86,10 +88,16 @@ def draw(progress: RunProgress) -> None:
 def buttons(progress: RunProgress) -> None:
     """What can be done with a run in its state."""
     with st.container(horizontal=True, vertical_alignment="center"):
-        if progress.state == "running" and st.button(
+        if progress.state in ("running", "paused") and st.button(
             "Stop the run", icon=":material/stop_circle:", disabled=progress.stopping
         ):
             workbench.stop(progress.run)
+            st.rerun()
+        if progress.state == "running" and st.button("Pause", icon=":material/pause:", disabled=progress.pausing):
+            workbench.pause(progress.run)
+            st.rerun()
+        if progress.state == "paused" and st.button("Go on", icon=":material/resume:", type="primary"):
+            workbench.resume(progress.run)
             st.rerun()
         ended = progress.state in ("stopped", "interrupted", "failed") and progress.total and not progress.live
         if ended and st.button("Continue", icon=":material/resume:", type="primary"):

@@ -32,8 +32,9 @@ LAYERS = (
     " ".join(kind for kind in registry.KINDS if kind != "executors"),
     "readers library python_topics space specification schema index store environment answered expected",
     "sharing engines",
-    "pipeline",
+    "pipeline workers",
     "executors",
+    "control",
     "experiment",
 )
 READING = (
@@ -44,6 +45,8 @@ TOP = "__init__ __main__ commands terminal doctor self_test imports setup launch
 RUNNING = {"pipeline", "experiment", "index", *registry.KINDS}
 
 HEAVY = {
+    "optuna",
+    "scipy",
     "torch",
     "transformers",
     "sentence_transformers",
@@ -52,6 +55,7 @@ HEAVY = {
     "faiss",
     "pandas",
     "altair",
+    "ray",
     "streamlit",
 }
 FORBIDDEN = {
@@ -79,6 +83,7 @@ PUBLIC = [
     "answer_rows",
     "answers",
     "ask",
+    "budget",
     "check",
     "compare",
     "comparison_rows",
@@ -93,6 +98,7 @@ PUBLIC = [
     "load_setup",
     "notes",
     "outline",
+    "pause",
     "plugins",
     "read_experiment",
     "recommend",

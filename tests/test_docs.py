@@ -30,7 +30,7 @@ def test_the_example_plugins_run_as_printed(shared_cache: Path) -> None:
     for name, text in examples:
         Path(name).write_text(text, encoding="utf-8")
     outcome = workbench.run("mine.yaml")
-    assert outcome.answers == outcome.total == 4 * 5
+    assert 4 * 5 < outcome.answers <= outcome.total == 4 * 5 + 2 * 80  # a race, and what its pick is confirmed on
     figures = workbench.compare().figures
     assert all(each.scores["python:my_plugins:short"] is not None for each in figures)
     assert all(not each.failures for each in figures)

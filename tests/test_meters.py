@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import corpus_folder, needs_embedded
 from workbench import registry
+from workbench.executors.local import LocalWorkers
 from workbench.ledger import Recorder, add, spent, stage
 from workbench.library import load_corpus, load_evalset
 from workbench.meters.cpu_time import CpuTime
@@ -124,7 +125,7 @@ def test_answers_sum_to_what_the_operating_system_saw_of_the_process(concurrency
     answers, before = [], psutil.Process().cpu_times()
     total = 0.0
     while total < 2.0:  # the system's clock ticks every 10 ms
-        answers += registry.build("executors", "local").run(pipeline.answer, tasks, concurrency)
+        answers += LocalWorkers(pipeline).run(tasks, concurrency)
         now = psutil.Process().cpu_times()
         total = now.user + now.system - before.user - before.system
     pipeline.close()

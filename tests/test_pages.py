@@ -231,6 +231,24 @@ def test_a_run_that_is_going_on(store: Path) -> None:
     written.close()
 
 
+def test_a_paused_run_is_shown_as_such_and_goes_on(store: Path) -> None:
+    written = filled_store(store, answered=0.4, state="stopped")
+    record = written.get("demo")
+    with written.lease(record):
+        app = sound(opened("run", run="demo"))
+        [pause] = [button for button in app.button if button.label == "Pause"]
+        pause.click().run()
+        assert "pausing" in interpreted(sound(app))
+        assert written.requested(record.id) == "pause"
+        written.update(record.id, state="paused")
+        app = sound(opened("run", run="demo"))
+        assert "paused" in interpreted(app)
+        [go_on] = [button for button in app.button if button.label == "Go on"]
+        go_on.click().run()
+        assert written.requested(record.id) is None
+    written.close()
+
+
 def test_an_interrupted_run_can_be_continued(store: Path) -> None:
     filled_store(store, answered=0.4, state="running")
     app = sound(opened("run", run="demo"))

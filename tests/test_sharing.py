@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import corpus_folder, needs_embedded
-from workbench.executors.local import Local
+from workbench.executors.local import LocalWorkers
 from workbench.ledger import BASE_STAGE, spent, standalone
 from workbench.library import load_corpus, load_evalset
 from workbench.meters.cpu_time import CpuTime
@@ -107,7 +107,7 @@ def sweep(
         for configuration in configurations:
             shared.prepare(configuration)
             tasks = [Task(configuration=configuration, question=question) for question in questions]
-            for answer in Local().run(shared.answer, tasks, configuration["concurrency"]):
+            for answer in LocalWorkers(shared).run(tasks, configuration["concurrency"]):
                 answers[configuration.id, answer.question] = answer
     return answers
 

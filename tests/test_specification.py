@@ -93,10 +93,11 @@ BAD = [
     ),
     ({"budget": {"minutes": True}}, "budget.minutes is True; expected a number"),
     ({"budget": {"minutes": float("inf")}}, "budget.minutes is inf; expected a finite number"),
+    ({"budget": {"dollars": 0}}, "budget.dollars is 0; expected greater than 0"),
     ({"budget": {"tokens": 1.5}}, "budget.tokens is 1.5; expected a valid integer"),
     (
-        {"budget": {"dollars": 3}},
-        "budget.dollars is not a known key; expected one of minutes, watt_hours, tokens, calls",
+        {"budget": {"euros": 3}},
+        "budget.euros is not a known key; expected one of minutes, watt_hours, tokens, calls, dollars",
     ),
     ({"questions": {"limit": 0}}, "questions.limit is 0; expected greater than or equal to 1"),
     ({"repeats": 0}, "repeats is 0; expected greater than or equal to 1"),

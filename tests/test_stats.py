@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+from math import sqrt
+from statistics import NormalDist
+
 import numpy as np
-from hypothesis import given
+import pytest
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from workbench.pareto import frontier
-from workbench.stats import DIFFERENCE_PRIOR, interval, paired_difference, paired_ratio, questions_needed
+from workbench.stats import (
+    DIFFERENCE_PRIOR,
+    anytime_bound,
+    anytime_difference,
+    best_evidence,
+    cost_ratios,
+    evidence,
+    interval,
+    paired_difference,
+    paired_ratio,
+    planned_evidence,
+    powers,
+    questions_needed,
+)
 
 scores = st.lists(st.floats(0, 1), min_size=1, max_size=40).map(np.array)
 
@@ -90,3 +108,218 @@ def test_the_frontier_dominates_everything_off_it(points: list[tuple[float, floa
 
 def test_a_point_without_a_cost_is_not_on_the_frontier() -> None:
     assert frontier([(0.9, None), (0.1, 1.0), (None, 0.1)]) == [False, True, False]
+
+
+# ------------------------------------------------------------------------------------------------- anytime evidence
+
+thousandths = st.one_of(st.sampled_from([0, 500, 1000]), st.integers(0, 1000)).map(lambda number: number / 1000)
+populations = st.lists(thousandths, min_size=1, max_size=7).map(np.array)
+
+
+def most_of(share: float, runs: int) -> float:
+    """What a count of events, each of probability at most ``share``, exceeds once in a thousand times."""
+    return share * runs + 3.1 * sqrt(runs * share * (1 - share)) + 1
+
+
+def all_orders(values: np.ndarray) -> np.ndarray:
+    return np.array(list(permutations(values)))
+
+
+@settings(max_examples=60)
+@given(populations, st.one_of(st.just(0.0), thousandths), st.sampled_from([1.2, 2.0, 5.0]))
+@example(np.array([0.3]), 0.0, 2.0)  # one question, which is also the last
+@example(np.array([0.0, 0.0, 0.0]), 0.0, 2.0)  # a boundary of 0
+@example(np.array([1.0, 1.0, 1.0, 1.0]), 0.0, 2.0)  # a boundary of 1
+@example(np.array([0.5, 0.5, 0.5]), 0.0, 2.0)  # all tied
+@example(np.array([1.0, 0.0, 0.0, 0.0, 0.0]), 0.0, 1.2)  # nothing is left once the one is seen
+@example(np.array([0.0, 0.0, 0.0, 1.0]), 0.9, 1.2)  # a boundary that soon leaves 0..1
+def test_evidence_against_what_is_true_is_at_most_one_on_average_over_all_orders(
+    values: np.ndarray, above: float, bar: float
+) -> None:
+    """At fixed times, and under rules that stop on the evidence or on the values."""
+    orders = all_orders(values)
+    found, _ = evidence(orders, min(float(values.mean()) + above, 1.0), population=len(values))
+    assert (found >= 0).all()
+    assert (found.mean(axis=0) <= 1 + 1e-9).all()
+    sums = np.cumsum(orders, axis=1)
+    rules = {
+        "evidence above": found >= bar,
+        "evidence below": found <= 1 / bar,
+        "values so far": sums >= values.sum() / 2,
+        "a loss": orders <= np.median(values),
+    }
+    for name, stops in rules.items():
+        stops[:, -1] = True
+        stopped = found[np.arange(len(found)), stops.argmax(axis=1)]
+        assert stopped.mean() <= 1 + 1e-9, name
+
+
+@given(populations, st.integers(1, 6), st.booleans())
+def test_evidence_is_the_same_in_one_go_and_value_by_value(values: np.ndarray, cut: int, finite: bool) -> None:
+    population = len(values) if finite else None
+    sums = np.concatenate([[0], np.cumsum(values)])[:-1]
+    whole, ended = evidence(values[None], 0.4, population=population, before=sums[None])
+    wealth, found = None, []
+    for start in range(0, len(values), cut):
+        part = slice(start, start + cut)
+        path, wealth = evidence(
+            values[None, part], 0.4, population=population, before=sums[None, part], asked=start, wealth=wealth
+        )
+        found += path[0].tolist()
+    assert found == whole[0].tolist()
+    assert wealth is not None
+    assert wealth.tolist() == ended.tolist()
+
+
+def test_what_has_become_impossible_is_refuted_and_what_must_follow_is_not() -> None:
+    assert best_evidence(np.array([1.0, 1.0]), 0.25, population=4) >= 1e200
+    assert best_evidence(np.array([1.0, 0.0, 0.0, 0.0]), 0.25, population=4) < 10
+    assert best_evidence(np.zeros(0), 0.25, population=4) == 1
+    lost, _ = evidence(np.array([[0.0] * 1900 + [1.0] * 100]), 0.04, population=2000)
+    assert np.isfinite(lost[0, :1901]).all()
+    assert not np.isnan(lost).any()
+    assert lost[0, -1] >= 1e200  # in the end the mean is .05
+
+
+@settings(max_examples=40)
+@given(populations, st.integers(0, 7))
+def test_an_anytime_bound_holds_what_is_still_possible_and_closes_at_the_end(values: np.ndarray, seen: int) -> None:
+    part = values[:seen]
+    low = anytime_bound(part, 0.05, population=len(values))
+    high = 1 - anytime_bound(1 - part, 0.05, population=len(values))
+    assert values[:seen].sum() / len(values) - 1e-6 <= low <= high + 1e-6
+    if seen >= len(values):
+        assert low == pytest.approx(values.mean(), abs=1e-9) == high
+
+
+def test_pitfall_4_an_interval_of_these_questions_closes_and_one_of_new_questions_does_not() -> None:
+    generator = np.random.default_rng(4)
+    a, b = generator.random(60), generator.random(60)
+    these, new = anytime_difference(a, b, 0.95, population=60), anytime_difference(a, b, 0.95)
+    assert these is not None
+    assert new is not None
+    assert these.high - these.low < 1e-9
+    assert new.high - new.low > 0.2
+    assert anytime_difference(a[:0], b[:0], 0.95) is None
+
+
+def test_an_anytime_interval_watched_all_the_way_rarely_misses() -> None:
+    """The interval misses at some time only if the evidence against the truth ever reached 2/α, from either side."""
+    generator = np.random.default_rng(5)
+    runs, n = 2000, 60
+    values = generator.permuted(np.broadcast_to((generator.random(n) < 0.3) * 1.0, (runs, n)), axis=1)
+    mean = float(values[0].mean())
+    missed = (best_evidence(values, mean, population=n) >= 20) | (
+        best_evidence(1 - values, 1 - mean, population=n) >= 20
+    )
+    assert missed.sum() <= most_of(0.1, runs)
+
+
+# ------------------------------------------------------------------------------------------------------ worst cases
+
+
+def bad_by_one_question(kind: str, margin: float, n: int, generator: np.random.Generator) -> np.ndarray:
+    """(s_k − s_best + 1)/2 on n questions, of a mean that lies one question (or a little) beyond the margin."""
+    losses = int(margin * n + 1e-9) + 1
+    if kind == "losses only":
+        gaps = -np.repeat([1.0, 0.0], [losses, n - losses])
+    elif kind == "binary":
+        won = n // 5
+        gaps = np.repeat([1.0, -1.0, 0.0], [won, won + losses, n - 2 * won - losses])
+    elif kind == "tied":
+        gaps = np.full(n, -margin - 1e-9)
+    else:  # like F1: mass at 0 and at ±1, the rest in between
+        gaps = generator.choice([-1.0, -0.5, -0.2, 0.0, 0.3, 0.6, 1.0], n, p=[0.1, 0.1, 0.1, 0.4, 0.1, 0.1, 0.1])
+        gaps = np.clip(gaps - (gaps.mean() + losses / n), -1, 1)
+        gaps -= max(gaps.mean() + losses / n, 0.0) * (gaps > -0.9) * 2
+        gaps = np.clip(gaps, -1, 1)
+    assert gaps.mean() <= -margin
+    return (gaps + 1) / 2
+
+
+@pytest.mark.parametrize("rivals", [2, 12, 60, 200])
+@pytest.mark.parametrize("kind", ["losses only", "binary", "tied", "f1"])
+def test_pitfall_16_many_that_are_just_not_good_enough_are_rarely_certified(kind: str, rivals: int) -> None:
+    """K − 1 cheap ones one question beyond the margin, each held against the best at α/(2(K − 1)), watched all the way."""
+    generator = np.random.default_rng(rivals)
+    margin, n, alpha = 0.05, 60, 0.05
+    runs = min(2000, 40_000 // rivals)
+    values = bad_by_one_question(kind, margin, n, generator)
+    false = 0
+    for _ in range(4):
+        orders = generator.permuted(np.broadcast_to(values, (runs // 4, rivals - 1, n)), axis=-1)
+        evident = best_evidence(orders, (1 - margin) / 2, population=n) >= 2 * (rivals - 1) / alpha
+        false += int(evident.any(axis=1).sum())
+    assert false <= most_of(alpha / 2, runs // 4 * 4)
+
+
+def peeked(values: np.ndarray, boundary: float, level: float, first: int) -> np.ndarray:
+    """Whether a z test at every question from the ``first`` on ever shows a mean above the boundary."""
+    count = np.arange(1, values.shape[-1] + 1)
+    means = np.cumsum(values, axis=-1) / count
+    variances = np.cumsum(values**2, axis=-1) / count - means**2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = (means - boundary) / np.sqrt(np.maximum(variances, 1e-12) / count)
+    found: np.ndarray = (z[..., first - 1 :] > NormalDist().inv_cdf(1 - level)).any(axis=-1)
+    return found
+
+
+def test_pitfall_5_a_z_test_peeked_at_is_over_its_level_where_ours_is_not() -> None:
+    """Right answers against 5.5 % wrong ones, for one configuration and for twelve."""
+    generator = np.random.default_rng(8)
+    runs, n, margin, alpha = 500, 200, 0.05, 0.05
+    values = bad_by_one_question("losses only", margin, n, generator)
+    for candidates in (1, 12):
+        orders = generator.permuted(np.broadcast_to(values, (runs, candidates, n)), axis=-1)
+        level = alpha / candidates
+        ours = (best_evidence(orders, (1 - margin) / 2, population=n) >= 1 / level).any(axis=1)
+        theirs = peeked(orders, (1 - margin) / 2, level, 10).any(axis=1)
+        assert ours.sum() <= most_of(alpha, runs)
+        assert theirs.sum() > most_of(alpha, runs)
+
+
+@pytest.mark.parametrize("boundary", [0.475, 0.45, 0.49])
+def test_planned_evidence_is_within_its_level_on_the_most_skewed_values(boundary: float) -> None:
+    generator = np.random.default_rng(9)
+    runs, n, level = 800, 100, 0.05
+    lost = 1 - 2 * boundary
+    values = np.where(generator.random((runs, n)) < lost, 0.0, 0.5)  # always right, against a share of wrong answers
+    shown = sum(bool((planned_evidence(row, boundary, n, level) >= np.log(1 / level)).any()) for row in values)
+    assert shown <= most_of(level, runs)
+
+
+def test_planned_evidence_looks_at_earlier_values_only_and_knows_a_margin_of_everything() -> None:
+    generator = np.random.default_rng(10)
+    values = generator.random(50)
+    changed = np.append(values[:20], generator.random(30))
+    assert (planned_evidence(values, 0.45, 50, 0.05)[:20] == planned_evidence(changed, 0.45, 50, 0.05)[:20]).all()
+    assert planned_evidence(np.full(100, 0.5), 0.45, 100, 0.05)[-1] > np.log(20)
+    assert planned_evidence(np.full(9, 0.5), 0.0, 9, 0.05)[-1] > np.log(20)
+
+
+# ------------------------------------------------------------------------------------------------------------ costs
+
+
+@pytest.mark.parametrize("variation", [0.5, 1.0])
+def test_pitfall_12_one_of_two_that_cost_the_same_is_rarely_called_cheaper(variation: float) -> None:
+    generator = np.random.default_rng(11)
+    runs, n = 2000, 60
+    base = generator.lognormal(0, variation, n)
+    costs = generator.lognormal(0, variation, (runs, n))
+    costs *= base.mean() / np.exp(variation**2 / 2)  # the same mean as base has, which is what is known here
+    _, low, high = cost_ratios(powers(costs), powers(base), 0.95)
+    assert (high < 0.98).sum() <= most_of(0.05, runs)
+    assert (low > 1.02).sum() <= most_of(0.05, runs)
+
+
+def test_what_is_common_to_two_costs_cancels_and_unknown_costs_are_left_out() -> None:
+    generator = np.random.default_rng(12)
+    base = generator.lognormal(0, 1, 80)
+    half, unknown, none, one = base / 2, base.copy(), np.full(80, np.nan), np.full(80, np.nan)
+    unknown[::2], one[3] = np.nan, 1.0
+    costs = np.array([half, unknown, none, one, np.zeros(80)])
+    ratio, low, high = cost_ratios(powers(costs), powers(base), 0.95)
+    assert ratio[:2] == pytest.approx([0.5, 1.0])
+    assert high[:2] - low[:2] == pytest.approx([0, 0], abs=1e-6)
+    assert np.isnan([ratio[2], low[2], high[2], ratio[3], low[3], high[3]]).all()
+    assert [ratio[4], low[4], high[4]] == [0, 0, 0]

@@ -28,6 +28,7 @@ _HOME = {
     "answer_rows": "views",
     "answers": "reports",
     "ask": "setup",
+    "budget": "control",
     "check": "doctor",
     "compare": "reports",
     "comparison_rows": "views",
@@ -42,6 +43,7 @@ _HOME = {
     "load_setup": "setup",
     "notes": "explanations",
     "outline": "launch",
+    "pause": "control",
     "plugins": "registry",
     "read_experiment": "specification",
     "recommend": "reports",
@@ -52,7 +54,7 @@ _HOME = {
     "runs": "reports",
     "sentences": "recommendation",
     "start": "launch",
-    "stop": "reports",
+    "stop": "control",
     "watch": "launch",
 }
 

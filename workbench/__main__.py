@@ -13,9 +13,6 @@ from workbench.commands import data, machine, reading, running
 
 _LATER = {
     "plan": "the estimate before spending",
-    "pause": "run control from another process",
-    "resume": "run control from another process",
-    "budget": "run control from another process",
     "gate": "the CI gate",
     "verify": "certificates",
 }

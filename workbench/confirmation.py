@@ -6,6 +6,7 @@ split that was used for one claim cannot carry another at the full level: a ledg
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import log
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench.racing import RaceState
-from workbench.records import as_json
+from workbench.sequential import as_scores
 from workbench.stats import Array, Interval, anytime_difference, planned_evidence
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def confirm(pick: Array, reference: Array, *, margin: float, alpha: float, avail
 
     The planned test of ``stats.planned_evidence`` for ``available`` questions; a score that is not there counts 0.
     """
-    own, other = np.nan_to_num(pick), np.nan_to_num(reference)
+    own, other = as_scores(pick), as_scores(reference)
     evidence = planned_evidence((own - other + 1) / 2, (1 - margin) / 2, available, alpha)
     return Confirmed(
         shown=bool(len(own)) and bool(evidence.max() >= log(1 / alpha)),
@@ -73,9 +74,13 @@ def contenders(state: RaceState, scores: Array, *, named: bool) -> tuple[int, in
 
 
 def level_left(alpha: float, tries: int, claim: Mapping[str, Any], claimed: Sequence[Claimed]) -> float:
-    """What a claim may still cost: its own level again if it was made before, the next share that was announced, or 0."""
-    made = {as_json(each.claim): each.alpha for each in claimed if each.alpha > 0}
-    if (known := made.get(as_json(dict(claim)))) is not None:
-        return known
+    """What a claim may still cost: its own level again if it was made before, the next share that was announced, or 0.
+
+    All that is spent on a split stays within ``alpha``, whatever was announced before and whenever.
+    """
+    made = {json.dumps(each.claim, sort_keys=True): each.alpha for each in claimed if each.alpha > 0}
+    if (known := made.get(json.dumps(dict(claim), sort_keys=True))) is not None:
+        return min(known, alpha)
     shares = _SHARES[tries]
-    return alpha * shares[len(made)] if len(made) < len(shares) else 0.0
+    share = alpha * shares[len(made)] if len(made) < len(shares) else 0.0
+    return share if sum(made.values()) + share <= alpha * (1 + 1e-9) else 0.0

@@ -18,6 +18,8 @@ from workbench.records import (
     Corpus,
     Decoding,
     Document,
+    IndexFacts,
+    OneOff,
     Passage,
     PluginChoice,
     Prompt,
@@ -202,7 +204,56 @@ class Strategy(Protocol):
     def propose(self, standings: Standings, goal: Goal, seed: int) -> Round | None: ...
 
 
-class Executor(Protocol):
-    """Runs tasks on workers and yields their answers as they come."""
+class Worker(Protocol):
+    """Answers tasks with models and indexes of its own; a ``Pipeline`` is one.
 
-    def run(self, work: Callable[[Any], Answer], tasks: Iterable[Any], concurrency: int) -> Iterator[Answer]: ...
+    ``prepare`` comes before the first task of a configuration, and when no task is under way.
+    """
+
+    def prepare(self, configuration: Configuration) -> None: ...
+    def index_facts(self, configuration: Configuration) -> IndexFacts | None: ...
+    def answer(self, task: Any) -> Answer: ...
+    def close(self) -> None: ...
+
+
+class WorkerFactory(Protocol):
+    """Makes a worker in whatever process calls it; holds plain records only, so that it can be sent to another machine.
+
+    ``meter`` names the meter that a process of the executor's own is to build. ``record`` is given every piece of one-off
+    work with its reading, ``report`` hears what long work is about.
+    """
+
+    @property
+    def meter(self) -> PluginChoice: ...
+    def __call__(self, meter: Meter, record: Callable[[OneOff], None], report: Callable[[str], None]) -> Worker: ...
+
+
+class Workers(Protocol):
+    """Workers that are up. ``run`` yields the answers to tasks of the configuration prepared last, as they come.
+
+    Each worker has at most ``concurrency`` tasks under way. ``record`` and ``report`` are called in the caller's thread
+    only, by ``close`` at the latest.
+    """
+
+    runs_here: bool
+    """Whether their work is done by this process, so that its CPU clock sees it."""
+
+    @property
+    def hosts(self) -> Sequence[Mapping[str, Any]]: ...
+    def prepare(self, configuration: Configuration) -> None: ...
+    def index_facts(self, configuration: Configuration) -> IndexFacts | None: ...
+    def run(self, tasks: Iterable[Any], concurrency: int) -> Iterator[Answer]: ...
+    def close(self) -> None: ...
+
+
+class Executor(Protocol):
+    """Says where tasks run: ``start`` makes workers there. ``meter`` is the one of this process."""
+
+    def start(
+        self,
+        make: WorkerFactory,
+        *,
+        meter: Meter,
+        record: Callable[[OneOff], None],
+        report: Callable[[str], None],
+    ) -> Workers: ...

@@ -53,6 +53,17 @@ def environment(
     ``experiment`` is the experiment as it is stored, for the coefficients of the hosted models it names.
     """
     asked = {"prompts": dict(judges), "digest": digest(*(part for pair in sorted(judges.items()) for part in pair))}
+    return {
+        **machine(meter),
+        "coefficients": asdict(with_hosted(coefficients(), *of_choices(experiment))),
+        "corpus": {"name": corpus.name, "digest": corpus.digest, "documents": len(corpus.documents)},
+        **({"judges": asked} if judges else {}),
+        "evalset": {"name": evalset.name, "digest": evalset.digest, "questions": len(evalset.questions)},
+    }
+
+
+def machine(meter: Meter) -> dict[str, Any]:
+    """What a run's figures depend on of the machine that this process runs on, and of what is installed there."""
     here = processor()
     return {
         "workbench": workbench.__version__,
@@ -66,10 +77,7 @@ def environment(
         "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY", ""),
         "meter": meter.name,
         "meter_problems": dict(getattr(meter, "problems", {})),
-        "coefficients": asdict(with_hosted(coefficients(here), *of_choices(experiment))),
-        "corpus": {"name": corpus.name, "digest": corpus.digest, "documents": len(corpus.documents)},
-        **({"judges": asked} if judges else {}),
-        "evalset": {"name": evalset.name, "digest": evalset.digest, "questions": len(evalset.questions)},
+        "coefficients": asdict(coefficients(here)),
     }
 
 

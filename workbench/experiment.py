@@ -19,15 +19,16 @@ from workbench import registry
 from workbench.answered import Answered
 from workbench.coefficients import restore
 from workbench.confirmation import confirm, contenders, level_left
-from workbench.contracts import Executor, Meter, Metric, Standings, Strategy
+from workbench.contracts import Executor, Meter, Metric, Standings, Strategy, Workers
+from workbench.control import Control, check_budget
 from workbench.environment import changes, environment, with_new_models
 from workbench.errors import InputError, NotComparable, Stopped
 from workbench.expected import expected_costs
-from workbench.ledger import Recorder, add, price, spent, standalone_cost
+from workbench.ledger import Recorder, add, spent, standalone_cost
 from workbench.library import load_corpus, load_evalset
 from workbench.losses import place_of_loss
 from workbench.ordering import in_blocks
-from workbench.pipeline import Pipeline, Task
+from workbench.pipeline import Task
 from workbench.races import replayed
 from workbench.racing import settings, terms
 from workbench.records import (
@@ -36,6 +37,7 @@ from workbench.records import (
     Configuration,
     EvalSet,
     OneOff,
+    PluginChoice,
     Question,
     Reading,
     Score,
@@ -45,8 +47,8 @@ from workbench.records import (
 )
 from workbench.space import Points, point_configuration, points
 from workbench.specification import Confirmation, Experiment, Goal, Selection, one_point, read_experiment
-from workbench.store import RunRecord, Store
-from workbench.weights import cache_folder
+from workbench.store import AT_WORK, RunRecord, Store
+from workbench.workers import PipelineFactory
 
 _FLUSH_SECONDS = 0.5
 _FLUSH_ANSWERS = 500
@@ -55,7 +57,6 @@ _STOPPED = "stopped after"  # how the reason of a trial begins that is not asked
 _FAILURES_IN_A_ROW = 10  # identical infrastructure failures that stop a trial
 _RANKING_KEPT = 10
 _CONFIRMED_AT_ONCE = 10  # questions that a pick and its reference answer before one looks
-_REQUEST_SECONDS = 0.5  # how often the store is asked whether somebody wants the run to stop
 
 HARNESS = "harness"  # the one-off work that is the run loop's own
 
@@ -75,7 +76,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How a call to ``run`` ended."""
+    """How a call to ``run`` ended: answers stored, of ``total`` at most (a race needs fewer)."""
 
     run: str
     answers: int
@@ -91,6 +92,7 @@ def run(
     name: str | None = None,
     fresh: bool = False,
     retry_failed: bool = False,
+    executor: PluginChoice = "local",
     progress: Callable[[Progress], None] = lambda progress: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Outcome:
@@ -111,11 +113,12 @@ def run(
     configurations, goal = _with_reference(found.configurations, experiment.goal)
     metrics = {plugin_label(choice): registry.build("metrics", choice) for choice in experiment.metrics}
     strategy: Strategy = registry.build("strategies", experiment.strategy)
-    executor: Executor = registry.build("executors", "local")
+    place: Executor = registry.build("executors", executor)
     meter: Meter = registry.build("meters", experiment.meter)
     store = store if isinstance(store, Store) else Store(store)  # not before the input is known to be good
     judges = {name: metric.prompt for name, metric in metrics.items() if hasattr(metric, "prompt")}
     here = environment(corpus, evalset, meter, judges, experiment.model_dump(mode="json"))
+    check_budget(experiment.budget, restore(here["coefficients"]))
     here["reference"] = goal.reference
     if (asked := settings(experiment.strategy)) is not None:
         terms(goal, configurations, **asked)  # a race that cannot be run is refused before anything is written
@@ -139,25 +142,26 @@ def run(
             progress,
             stop,
         )
-        pipeline = Pipeline(
-            corpus,
-            meter=meter,
-            record=lambda work: store.add_one_off(record.id, work),
-            cache=cache_folder(),
-            questions=evalset.questions,
+        make = PipelineFactory(
+            corpus=corpus,
+            questions=tuple(evalset.questions),
+            meter=experiment.meter,
             ranking_depth=_ranking_depth(metrics),
             seed=experiment.seed,
             timeout_seconds=experiment.timeout_seconds,
             retries=experiment.retries,
-            report=session.report,
         )
+        session.workers = workers = place.start(make, meter=meter, record=session.book, report=session.report)
         try:
             with _settled():
-                stopped = session.work_through(strategy, executor, pipeline) or session.confirm(executor, pipeline)
+                stopped = session.work_through(strategy) or session.confirm()
         finally:
             session.flush()
-            pipeline.close()
+            workers.close()
             session.book_the_rest()
+            if workers.hosts:
+                hosts = [*record.environment.get("workers", ()), *map(dict, workers.hosts)]
+                store.update(record.id, environment={**record.environment, "workers": hosts})
         store.update(record.id, state="stopped" if stopped else "finished", note=stopped)
     if stopped:
         raise Stopped(
@@ -221,8 +225,8 @@ def _open(store: Store, name: str, experiment: Experiment, here: dict[str, Any],
     wanted = experiment.model_dump(mode="json")
     found = store.find(name)
     if found is not None and fresh:
-        if found.state == "running":
-            raise InputError(f"run {name!r} is running; stop it before --fresh")
+        if found.state in AT_WORK:
+            raise InputError(f"run {name!r} is {found.state}; stop it before --fresh")
         store.delete(found.id)
         found = None
     if found is None:
@@ -245,7 +249,9 @@ def _open(store: Store, name: str, experiment: Experiment, here: dict[str, Any],
 
 
 class _Session:
-    """One process's part of a run."""
+    """One process's part of a run; ``workers`` must be set before the first answer is asked for."""
+
+    workers: Workers
 
     def __init__(
         self,
@@ -275,26 +281,32 @@ class _Session:
         self._meter = meter
         self._judged: dict[str, list[Reading]] = {}
         self._progress = progress
-        self._stop = stop
         self._coefficients = restore(record.environment["coefficients"])
-        self._started, self._cpu = time.monotonic(), time.process_time()
+        self._cpu = time.process_time()
         one_offs = store.one_offs(record.id)
         self._one_offs_before = len(one_offs)
-        self._seconds_before = sum(work.reading.seconds for work in one_offs if work.work == HARNESS)
         self._current = ""
         self._buffer: list[ScoredAnswer] = []
         self._flushed = time.monotonic()
-        self._asked = 0.0
         self._metered = 0.0
         self._answered = Answered(experiment, configurations, questions)
         self._confirmed = Answered(experiment, configurations, unseen)
         self._total_answers = self._answered.total
+        self._control = Control(
+            store,
+            record,
+            self._coefficients,
+            seconds_before=sum(work.reading.seconds for work in one_offs if work.work == HARNESS),
+            stop=stop,
+            settle=self._settle,
+            report=self.report,
+        )
         before = [work.reading for work in one_offs]
         for scored in store.answers(record.id, texts=False):
             self._count_in(scored)
             before.append(spent(scored.answer.ledger))
-        self._spent = before
-        self._calls = self._done = self._answered.held + self._confirmed.held
+        self._done = self._answered.held + self._confirmed.held
+        self._control.spend(before, calls=self._done)
         self._failures = Counter({"failed": sum(1 for kind in store.answered(record.id).values() if kind)})
         self._in_a_row: dict[str, tuple[str, int]] = {}
         self._refused: dict[str, str] = {}
@@ -316,7 +328,7 @@ class _Session:
 
     # ------------------------------------------------------------------------------------------------------- loop
 
-    def work_through(self, strategy: Strategy, executor: Executor, pipeline: Pipeline) -> str:
+    def work_through(self, strategy: Strategy) -> str:
         """Round after round until nothing is left to ask; returns why it stopped early, or an empty string."""
         self.report("starting")
         for number in itertools.count():
@@ -327,7 +339,7 @@ class _Session:
             self._note_who_is_out(wanted.out)
             for block in in_blocks(self._configurations, wanted.cells, reverse=number % 2 == 1):
                 cells = [(self._configurations[row], self._questions[column]) for row, column in block]
-                if reason := self._why_stop() or self._ask(executor, pipeline, cells):
+                if reason := self._control.why_stop() or self._ask(cells):
                     return reason
         self.flush()
         self._close_trials()
@@ -342,7 +354,7 @@ class _Session:
                 self._out[configuration.id] = reason
                 self._store.set_trial(self._run_id, configuration.id, "eliminated" if reason else "racing", reason)
 
-    def confirm(self, executor: Executor, pipeline: Pipeline) -> str:
+    def confirm(self) -> str:
         """Ask a race's pick and its reference what the race never asked, until it is shown or the questions are used up."""
         goal, wanted = self._experiment.goal, self._experiment.confirm
         asked = settings(self._experiment.strategy)
@@ -355,6 +367,7 @@ class _Session:
             return ""
         pick, reference = (self._configurations[row] for row in pair)
         claim = {"pick": pick.id, "reference": reference.id, "metric": goal.metric, "margin": goal.margin}
+        claim |= {"questions": len(self._unseen), "seed": self._experiment.seed}  # another order is another look
         evalset = self._run.environment["evalset"]["digest"]
         claimed = self._store.claims(evalset, wanted.split)
         alpha = level_left(1 - goal.confidence, wanted.tries, claim, claimed)
@@ -368,7 +381,7 @@ class _Session:
             batch = self._unseen[start : start + _CONFIRMED_AT_ONCE]
             for configuration in (pick, reference):
                 cells = [(configuration, question) for question in batch]
-                if reason := self._why_stop() or self._ask(executor, pipeline, cells):
+                if reason := self._control.why_stop() or self._ask(cells):
                     return reason
             scores = self._confirmed.scores()[:, : start + len(batch)]
             if self._confirmed.incomplete()[list(pair)].any():
@@ -394,39 +407,39 @@ class _Session:
             incomplete=self._answered.incomplete(),
         )
 
-    def _ask(self, executor: Executor, pipeline: Pipeline, cells: Sequence[tuple[Configuration, Question]]) -> str:
+    def _ask(self, cells: Sequence[tuple[Configuration, Question]]) -> str:
         """Have cells answered whose configurations share an engine and how many answers are under way at once."""
-        ready = {each for each in dict.fromkeys(one for one, _ in cells) if self._prepared(pipeline, each)}
+        ready = {each for each in dict.fromkeys(one for one, _ in cells) if self._prepared(each)}
         tasks = [task for each, question in cells if each in ready for task in self._tasks(each, question)]
         reason = ""
 
         def feed() -> Iterator[Task]:
             nonlocal reason
             for task in tasks:
-                reason = self._why_stop()
+                reason = self._control.why_stop()
                 if reason:
                     return
                 if task.configuration.id not in self._closed:
                     yield task
 
         if tasks:
-            for answer in executor.run(pipeline.answer, feed(), tasks[0].configuration["concurrency"]):
+            for answer in self.workers.run(feed(), tasks[0].configuration["concurrency"]):
                 self._take(answer)
         return reason
 
-    def _prepared(self, pipeline: Pipeline, configuration: Configuration) -> bool:
+    def _prepared(self, configuration: Configuration) -> bool:
         """Whether a configuration is ready to answer; one that does not go with this corpus is left out, with the reason."""
         if configuration.id in self._closed:
             return False
         self.report(f"preparing {configuration.label}")
         try:
-            pipeline.prepare(configuration)
+            self.workers.prepare(configuration)
         except InputError as error:
             self._refused[configuration.id] = str(error)
             self._closed.add(configuration.id)
             self._store.set_trial(self._run_id, configuration.id, "incomplete", f"{_REFUSED} {error}")
             return False
-        if configuration.id not in self._indexed and (facts := pipeline.index_facts(configuration)) is not None:
+        if configuration.id not in self._indexed and (facts := self.workers.index_facts(configuration)) is not None:
             self._store.set_index_facts(self._run_id, configuration.id, facts)
         self._indexed.add(configuration.id)
         return True
@@ -451,14 +464,14 @@ class _Session:
         with Recorder(self._meter, base=None) as recorder:
             scores = score(question, answer, self._metrics)
         scored = ScoredAnswer(answer=answer, scores=scores, loss=self._loss(question, answer, scores))
-        for stage, reading in recorder.stages().items():
+        judged = recorder.stages()
+        for stage, reading in judged.items():
             self._judged.setdefault(stage, []).append(reading)  # what metrics ask of models; never an answer's cost
         self._buffer.append(scored)
         self._count_in(scored)
         reading = spent(answer.ledger)
-        self._spent.append(reading)
+        self._control.spend([reading, *judged.values()], calls=1)
         self._metered += reading.cpu_seconds or 0.0
-        self._calls += 1
         if answer.failure is not None:
             self._failures["failed"] += 1
         self._watch(configuration, answer)
@@ -512,56 +525,35 @@ class _Session:
 
     # ------------------------------------------------------------------------------------------------- bookkeeping
 
+    def book(self, work: OneOff) -> None:
+        """Book a piece of one-off work."""
+        self._store.add_one_off(self._run_id, work)
+        self._control.spend([work.reading])
+
+    def _settle(self) -> None:
+        """Store and book everything so far, before the run waits."""
+        self.flush()
+        self.book_the_rest()
+
     def book_the_rest(self) -> None:
         """Book this process's CPU time that no answer and no one-off work accounts for: loop, scoring, storing."""
         for stage, readings in self._judged.items():
             work = OneOff(work=stage, what="scoring answers; not part of what they cost", reading=add(readings))
             self._store.add_one_off(self._run_id, work)
-        one_offs = self._store.one_offs(self._run_id)[self._one_offs_before :]
-        metered = self._metered + sum(work.reading.cpu_seconds or 0.0 for work in one_offs)
-        rest = Reading(
-            seconds=time.monotonic() - self._started, cpu_seconds=max(time.process_time() - self._cpu - metered, 0.0)
-        )
-        self._store.add_one_off(self._run_id, OneOff(work=HARNESS, what="loop, scoring, storing", reading=rest))
+        one_offs = self._store.one_offs(self._run_id)
+        here = self.workers.runs_here
+        done = [work for work in one_offs[self._one_offs_before :] if here or work.work in self._judged]
+        metered = sum(work.reading.cpu_seconds or 0.0 for work in done) + here * self._metered
+        cpu_seconds = max(time.process_time() - self._cpu - metered, 0.0)
+        rest = Reading(seconds=self._control.take_seconds(), cpu_seconds=cpu_seconds)
+        self.book(OneOff(work=HARNESS, what="loop, scoring, storing", reading=rest))
+        self._cpu += metered + cpu_seconds
+        self._judged, self._metered, self._one_offs_before = {}, 0.0, len(one_offs) + 1
 
     def _cost(self, answer: Answer) -> float:
         """What the goal minimises, of one answer as it stands alone; NaN where it was not measured."""
         from_ledger = standalone_cost(answer, self._experiment.goal.minimise, self._coefficients)
         return float("nan") if from_ledger is None else from_ledger
-
-    def _why_stop(self) -> str:
-        if self._stop():
-            return "interrupted"
-        if time.monotonic() - self._asked > _REQUEST_SECONDS:
-            self._asked = time.monotonic()
-            if self._store.requested(self._run_id) == "stop":
-                return "asked to stop"
-        budget = self._experiment.budget
-        minutes = (self._seconds_before + time.monotonic() - self._started) / 60
-        used = {
-            "minutes": (budget.minutes, minutes),
-            "calls": (budget.calls, self._calls),
-            "tokens": (budget.tokens, self._tokens() if budget.tokens else 0),
-            "watt_hours": (budget.watt_hours, (self._joules() or 0.0) / 3600 if budget.watt_hours else 0.0),
-        }
-        for unit, (bound, amount) in used.items():
-            if bound is not None and amount >= bound:
-                return f"the budget of {bound:g} {unit.replace('_', ' ')} is used up (raise budget.{unit} to go on)"
-        return ""
-
-    def _tokens(self) -> int:
-        total = self._total()
-        return (total.tokens_in or 0) + (total.tokens_out or 0)
-
-    def _joules(self) -> float | None:
-        energy = price(self._total(), self._coefficients)
-        return None if energy is None else energy.central
-
-    def _total(self) -> Reading:
-        if not self._spent:
-            return Reading(seconds=0.0, cpu_seconds=0.0)
-        self._spent[:] = [add(self._spent)]
-        return self._spent[0]
 
     def report(self, doing: str) -> None:
         """Tell whoever watches where the run stands, and what it is about if that takes long."""
@@ -570,8 +562,8 @@ class _Session:
                 done=self.done,
                 total=self.total,
                 configuration=self._current,
-                joules=self._joules(),
-                tokens=self._tokens(),
+                joules=self._control.joules,
+                tokens=self._control.tokens,
                 failures=self._failures["failed"],
                 doing=doing,
             )

@@ -26,14 +26,15 @@ import sqlalchemy as sa
 import yaml
 
 from workbench.coefficients import restore
+from workbench.control import PAUSE, STOP, go_on
 from workbench.errors import InputError
 from workbench.ledger import add, price, spent
 from workbench.records import DEFAULT_AXES, Configuration, Energy, Reading, digest, plugin_label
 from workbench.schema import ANSWERS
 from workbench.specification import Experiment, find_experiment, read_experiment
-from workbench.store import RunRecord, Store, default_url
+from workbench.store import AT_WORK, RunRecord, Store, default_url
 
-WatchedState = Literal["starting", "failed", "running", "finished", "stopped", "interrupted"]
+WatchedState = Literal["starting", "failed", "running", "paused", "finished", "stopped", "interrupted"]
 
 LOOP = "harness"  # the one-off work that is the run loop's own; its seconds are the run's
 
@@ -59,7 +60,7 @@ class TrialProgress:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunProgress:
     """Where a run stands. ``live``: a process is at work on it; ``failed``: one was started and ended before it wrote;
-    ``stopping``: it was asked to stop.
+    ``stopping``, ``pausing``: it was asked to, and has not done it yet.
 
     ``seconds`` is the time spent running, ``joules`` what answers and one-off work took so far; ``None`` is not known.
     """
@@ -69,6 +70,7 @@ class RunProgress:
     note: str
     live: bool
     stopping: bool
+    pausing: bool
     answers: int
     total: int
     failures: int
@@ -172,8 +174,13 @@ def start(experiment: str | Path, name: str, *, store: Store | None = None, retr
     return process.pid
 
 
-def resume(run: str, *, store: Store | None = None, retry_failed: bool = False) -> int:
-    """Continue a run from the experiment stored with it, in a process of its own; returns the process's id."""
+def resume(run: str, *, store: Store | None = None, retry_failed: bool = False) -> int | None:
+    """Let a paused run go on, or continue one from the experiment stored with it, in a process of its own.
+
+    Returns the id of the process that was started; ``None`` where one is there and goes on.
+    """
+    if go_on(run, store=store):
+        return None
     record = (store or Store(create=False)).get(run)
     path = _files(record.name, store).with_suffix(".yaml")
     try:
@@ -207,6 +214,7 @@ def watch(run: str, *, store: Store | None = None) -> RunProgress:
             note="",
             live=launch.alive,
             stopping=False,
+            pausing=False,
             answers=0,
             total=0,
             failures=0,
@@ -216,13 +224,15 @@ def watch(run: str, *, store: Store | None = None) -> RunProgress:
             log=_log(files),
         )
     trials = tuple(_trials(store, record))
+    asked = store.requested(record.id) if record.state in AT_WORK else None
     state = _state(record, launch)
     return RunProgress(
         run=record.name,
         state=state,
         note=record.note if state == "stopped" else "",
-        live=record.state == "running" or (launch is not None and launch.alive),
-        stopping=record.state == "running" and store.requested(record.id) == "stop",
+        live=record.state in AT_WORK or (launch is not None and launch.alive),
+        stopping=asked == STOP,
+        pausing=asked == PAUSE and record.state != "paused",
         answers=sum(trial.answers for trial in trials),
         total=sum(trial.total for trial in trials),
         failures=sum(trial.failures for trial in trials),
@@ -294,7 +304,7 @@ def _log(files: Path) -> tuple[str, ...]:
 
 
 def _state(record: RunRecord, launch: _Launch | None) -> WatchedState:
-    if record.state != "running" and launch is not None and record.updated < launch.started:
+    if record.state not in AT_WORK and launch is not None and record.updated < launch.started:
         return "starting" if launch.alive else "failed"
     return cast(WatchedState, record.state)
 

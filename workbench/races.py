@@ -52,7 +52,7 @@ class AgainstAll(Race):
         self._leaders[self._frontier : onto] = self._leader
 
     def _decide(self) -> None:
-        if self._rivals.any():
+        if self._live().any():
             self._exclude_inferior()
         live = self._live()
         if not live.any():
@@ -63,17 +63,18 @@ class AgainstAll(Race):
             self._exclude_exactly()
             live = self._live()
         self._pick = pick = self._cheapest_likely(live)
-        self._settled = self._within.against(pick) | self._not_best.shown
+        settled = self._not_best.shown | self._barred
         if self._terms.level == "screen":
-            self._settled[list(self._out)] = True
+            settled[list(self._out)] = True
+        self._settled = settled | self._within.against(pick, self._rivals & ~settled)
         self._settled[pick] = True
-        self._weigh_costs(live, pick)
-        self._certified = bool(self._settled[self._rivals].all())
-        if self._certified and not self._cheaper:
+        perhaps_cheaper = self._weigh_costs(live, pick)
+        self._certified = bool(self._settled[self._rivals].all() and self._meets_bars()[pick])
+        if self._certified and not perhaps_cheaper.any():
             self._ended = True
             return
-        needed = self._rivals & ~self._settled
-        needed[[pick, self._leader, *self._cheaper]] = True
+        needed = (self._rivals & ~self._settled) | perhaps_cheaper
+        needed[[pick, self._leader]] = True
         self._move(np.flatnonzero(needed))
 
     def _exclude_inferior(self) -> None:
@@ -89,8 +90,11 @@ class AgainstAll(Race):
             front = np.flatnonzero(self._live() & (data.asked >= self._frontier))
             leading = front[np.argsort(-data.sums[front, self._frontier], kind="stable")[:_LEADING]]
             for row in leading:
-                behind = behind | self._behind.against(int(row))
-        for row in np.flatnonzero(behind & self._live()):
+                behind = behind | self._behind.against(int(row), self._live())
+        live = self._live()
+        if behind[live].all():  # each behind another at some time: then nothing is shown of the best of them
+            behind[self._best(live)] = False
+        for row in np.flatnonzero(behind & live):
             self._exclude(row, self._far_behind("the best"))
 
     def _best(self, live: Flags) -> int:
@@ -117,23 +121,24 @@ class AgainstAll(Race):
         enough = np.full(len(live), 0.5)
         if self._pick is not None:
             enough[self._pick] = _KEPT_DOWN_TO
-        likely_rows = np.flatnonzero(live & (self._data.asked > 0) & (self._probabilities(leader) >= enough))
-        likely = [int(row) for row in likely_rows if self._meets_bars(int(row))]
+        good = live & (self._data.asked > 0) & (self._probabilities(leader) >= enough) & self._meets_bars()
+        likely = np.flatnonzero(good).tolist()
         known = [row for row in likely if not np.isnan(ratios[row])]
         if known:
             return min(known, key=lambda row: (ratios[row], -self._data.mean(row)))
         return max(likely, key=self._data.mean, default=leader)
 
-    def _weigh_costs(self, live: Flags, pick: int) -> None:
-        """Which live ones cost less than the pick, and which cannot be told from it."""
+    def _weigh_costs(self, live: Flags, pick: int) -> Flags:
+        """Which live ones cost less than the pick, and which cannot be told from it; returns those that perhaps cost less."""
         ratio, low, high = self._cost_ratios(pick)
         others = live.copy()
         others[pick] = False
         with np.errstate(invalid="ignore"):
-            less = others & (low < CHEAPER) & (ratio < CHEAPER)
-            same = others & ~less & (low < CHEAPER) & (high >= CHEAPER)
-        self._cheaper = tuple(int(row) for row in np.flatnonzero(less))
-        self._ties = tuple(int(row) for row in np.flatnonzero(same))
+            dearer, less = low >= CHEAPER, high < CHEAPER
+            perhaps: Flags = others & ~dearer & (ratio < CHEAPER)
+        self._cheaper = tuple(np.flatnonzero(others & less).tolist())
+        self._ties = tuple(np.flatnonzero(others & ~dearer & ~less).tolist())
+        return perhaps
 
 
 class AgainstReference(Race):
@@ -152,7 +157,10 @@ class AgainstReference(Race):
         self._behind = PairTests(self._data, inferior, terms.inferior_level)
         self._rivals = cheaper
         self._wave = self._next_wave()
-        self._wanted[[self._reference, *self._wave]] = self._pilot
+        if closed[self._reference]:  # then nothing can be held against it
+            self._leader, self._ended = None, True
+        else:
+            self._wanted[[self._reference, *self._wave]] = self._pilot
 
     def _next_wave(self) -> list[int]:
         wave, self._queue = self._queue[:_WAVE], self._queue[_WAVE:]
@@ -160,33 +168,38 @@ class AgainstReference(Race):
 
     def _decide(self) -> None:
         data, reference = self._data, self._reference
-        within, behind = self._within.against(reference), self._behind.against(reference)
-        ratio, low, high = self._cost_ratios(reference)
+        within = self._within.against(reference, self._rivals)
+        behind = self._behind.against(reference, self._rivals)
+        ratio, low, _ = self._cost_ratios(reference)
+        everything = (data.asked == data.questions) & (data.asked[reference] == data.questions)
         for row in self._wave:
             if behind[row]:
                 self._exclude(row, self._far_behind("the reference"))
-            elif data.asked[row] == data.questions == data.asked[reference] and not within[row]:
+            elif everything[row] and not within[row]:
                 self._exclude(row, f"below the reference by more than the margin over all {data.questions} questions")
-            elif low[row] >= CHEAPER:
+            elif low[row] >= CHEAPER or (everything[row] and ratio[row] >= CHEAPER):
                 self._exclude(row, f"no cheaper than the reference: {ratio[row]:.2f} times its cost")
-        live = self._live()
+            elif everything[row] and np.isnan(ratio[row]):
+                self._exclude(row, "not known to be cheaper than the reference: costs were not measured")
+        live, bars = self._live(), self._meets_bars()
         while self._queue and not any(live[row] for row in self._wave):
             self._wave = self._next_wave()
         running = [row for row in self._wave if live[row]]
         costs = np.where(np.isnan(ratio), np.inf, ratio)
-        passed = [row for row in running if within[row] and self._meets_bars(row)]
+        passed = [row for row in running if within[row] and bars[row] and costs[row] < CHEAPER]
         best = min(passed, key=lambda row: costs[row], default=None)
         open_rows = [row for row in running if row not in passed]
         open_rows = [row for row in open_rows if best is None or not data.asked[row] or costs[row] < costs[best]]
         probability = self._probabilities(reference)
-        likely = [row for row in open_rows if data.asked[row] and probability[row] >= 0.5]
+        likely = [row for row in open_rows if data.asked[row] and bars[row] and probability[row] >= 0.5]
+        likely = [row for row in likely if costs[row] < CHEAPER]
         self._certified = best is not None
-        self._pick = min([*likely, *passed], key=lambda row: costs[row], default=reference)
+        self._pick = best if best is not None else min(likely, key=lambda row: costs[row], default=reference)
         self._settled = within
         self._settled[reference] = True
         self._cheaper = tuple(open_rows)
-        with np.errstate(invalid="ignore"):
-            self._ties = tuple(row for row in passed if row != best and low[row] < CHEAPER <= high[row])
+        _, low, _ = self._cost_ratios(self._pick)
+        self._ties = tuple(row for row in passed if row != best and low[row] < CHEAPER)
         if not open_rows:
             self._ended = True
         else:

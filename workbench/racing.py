@@ -9,7 +9,8 @@ Three comparisons of configurations a and b, each an anytime test of the mean of
 A candidate is certified on these questions when every other configuration is either not the best or one that it is
 within the margin of. That is wrong with probability at most α: *within* has level α/(2(K − 1)) for K configurations (only
 the selection of the candidate costs a factor), *not the best* α/2. That nothing cheaper would do (every cheaper one is
-inferior) has its own level. Single exclusions hold one by one, not all at once.
+inferior) has its own level. Single exclusions hold one by one, not all at once. Configurations that are out by a floor or
+a limit on latency are no rivals any more: a claim is about those that meet them.
 
 Everything here is a function of the stored scores and costs: a race that is built anew and given the same answers comes to
 the same decisions, whatever it was asked in between. An answer that the deciding metric does not apply to counts 0.
@@ -19,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import log
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,8 +27,8 @@ import numpy as np
 
 from workbench.errors import InputError
 from workbench.records import Configuration, PluginChoice, plugin_name
-from workbench.sequential import Flags, Prefixes, Rows
-from workbench.stats import Array, best_evidence, cost_ratios
+from workbench.sequential import Flags, MeanTests, Prefixes, Rows
+from workbench.stats import Array, cost_ratios, powers
 
 if TYPE_CHECKING:
     from workbench.specification import Goal
@@ -77,9 +77,10 @@ class RaceState:
     those that take part.
 
     ``pick`` is the cheapest that is likely good enough, ``leader`` the best-scoring at the frontier, or the named reference.
-    ``settled`` marks those that the pick is within the margin of, or that are not the best; ``certified``: all of them are.
-    ``cheaper`` are live rows that cost less than the pick and are not shown inferior, ``ties`` live rows whose cost cannot
-    be told from the pick's. ``out`` are those no longer in question, with the reason. ``ended``: nothing needs to be asked.
+    ``settled`` marks those that the pick is within the margin of, that are not the best, or that do not meet the bars;
+    ``certified``: all of them are, and the pick meets the bars as far as one knows. ``cheaper`` are live rows that cost less
+    than the pick (the whole interval does) and are not shown inferior, ``ties`` live rows whose cost cannot be told from the
+    pick's. ``out`` are those no longer in question, with the reason. ``ended``: nothing needs to be asked.
     """
 
     asked: Rows
@@ -145,12 +146,14 @@ class Race:
         self._rivals = ~closed
         self._rivals[list(terms.bounds)] = False
         self._data = Prefixes(rows, questions)
-        self._costs: Array = np.full((rows, questions), np.nan)
-        self._seconds: Array = np.full((rows, questions), np.nan)
+        self._costs: Array = np.zeros((3, rows, questions))  # powers, as ``stats.cost_ratios`` takes them
         self._wanted: Rows = np.zeros(rows, dtype=np.intp)
         self._pilot = min(terms.pilot, questions)
         self._frontier = self._pilot
         self._out: dict[int, str] = {}
+        self._barred: Flags = np.zeros(rows, dtype=bool)
+        self._floor = MeanTests(rows, 1 - (terms.floor or 0.0), terms.inferior_level, population=questions)
+        self._late = {name: _Late(rows, _SLOW_SHARE[name], terms.inferior_level) for name in terms.limits}
         self._pick: int | None = None
         self._leader: int | None = None
         self._settled: Flags = np.zeros(rows, dtype=bool)
@@ -175,8 +178,8 @@ class Race:
                 return missing
             for rows, new in steps:
                 self._data.extend(rows, scores[rows, new])
-                self._costs[rows, new] = costs[rows, new]
-                self._seconds[rows, new] = seconds[rows, new]
+                self._costs[:, rows, new] = powers(costs[rows, new])
+                self._hold_against_bars(rows, new, seconds[rows, new])
             self._exclude_by_bars()
             self._decide()
 
@@ -236,57 +239,82 @@ class Race:
         gap, level = self._terms.inferior_share * self._terms.margin, self._terms.inferior_level
         return f"worse than {whom} by more than {gap:g} (shown for it alone, at {1 - level:.3g})"
 
+    def _hold_against_bars(self, rows: Rows, new: slice, seconds: Array) -> None:
+        if self._terms.floor is not None:
+            missed = np.arange(new.start, new.stop) - self._data.sums[rows, new]
+            self._floor.play(rows, 1 - self._data.scores[rows, new], before=missed, asked=new.start)
+        for name, limit in self._terms.limits.items():
+            self._late[name].add(rows, seconds, limit)
+
     def _exclude_by_bars(self) -> None:
-        """Those below the floor or above a limit on latency, as far as that is shown."""
-        needed, data = log(1 / self._terms.inferior_level), self._data
-        for row in np.flatnonzero(self._live() & (data.asked > 0)):
-            if self._terms.floor is not None:
-                short = 1 - data.scores[row, : data.asked[row]]
-                if data.asked[row] == data.questions:
-                    below = data.mean(int(row)) < self._terms.floor - 1e-12
-                else:
-                    below = bool(best_evidence(short, 1 - self._terms.floor, population=data.questions) >= needed)
-                if below:
-                    self._exclude(row, f"below the floor of {self._terms.floor:g}")
-            for name, limit in self._terms.limits.items():
-                slow = self._slow(int(row), limit)
-                if len(slow) and best_evidence(slow, _SLOW_SHARE[name]) >= needed:
-                    what = name.removesuffix("_seconds")
-                    self._exclude(
-                        row, f"{int(slow.sum())} of {len(slow)} answers took more than the {what} of {limit:g} s"
-                    )
+        """Those below the floor or above a limit on latency: as far as that is shown, and when everything was asked."""
+        data, floor = self._data, self._terms.floor
+        complete, live = data.asked == data.questions, self._live()
+        if floor is not None:
+            for row in np.flatnonzero(live & np.where(complete, data.means() < floor - 1e-12, self._floor.shown)):
+                self._exclude(row, f"below the floor of {floor:g}")
+                self._barred[row] = True
+        for name, limit in self._terms.limits.items():
+            late, what = self._late[name], name.removesuffix("_seconds")
+            for row in np.flatnonzero(live & np.where(complete, ~late.met, late.tests.shown)):
+                count = f"{late.late[row]:g} of {late.known[row]:g} answers"
+                self._exclude(row, f"{count} took more than the {what} of {limit:g} s")
+                self._barred[row] = True
+
+    def _meets_bars(self) -> Flags:
+        """For which rows floor and limits hold on what was answered so far."""
+        met = ~self._barred
+        if self._terms.floor is not None:
+            met &= self._data.means() >= self._terms.floor - 1e-12
+        for late in self._late.values():
+            met &= late.met
+        return met
 
     def _cost_ratios(self, base: int) -> tuple[Array, Array, Array]:
         """Every row's cost as a ratio to that of a base: estimate, low and high."""
-        known = self._costs[:, : self._data.asked[base]]
-        return cost_ratios(known, known[base], self._terms.confidence)
-
-    def _slow(self, row: int, limit: float) -> Array:
-        known = self._seconds[row][~np.isnan(self._seconds[row])]
-        return (known > limit).astype(float)
-
-    def _meets_bars(self, row: int) -> bool:
-        """Whether floor and limits hold on what was answered so far."""
-        if self._terms.floor is not None and self._data.mean(row) < self._terms.floor:
-            return False
-        shares = ((self._slow(row, limit), _SLOW_SHARE[name]) for name, limit in self._terms.limits.items())
-        return all(not len(slow) or slow.mean() <= allowed for slow, allowed in shares)
+        known = self._costs[:, :, : self._data.asked[base]]
+        return cost_ratios(known, known[:, base], self._terms.confidence)
 
     def _probabilities(self, leader: int) -> Array:
         """That each row is at most (1 + ζ)δ/2 below the leader: by the normal, for the mean of all N questions."""
         data, reach = self._data, (1 + self._terms.inferior_share) * self._terms.margin / 2
         common = np.minimum(data.asked, data.asked[leader])
-        width = int(common.max())
-        gaps = data.scores[:, :width] - data.scores[leader, :width]
-        gaps[np.arange(width) >= common[:, None]] = 0.0
+        scores = data.scores[:, : data.asked[leader]]  # 0 where a row was asked less
+        own = scores[leader]
         with np.errstate(invalid="ignore", divide="ignore"):
-            means = gaps.sum(axis=1) / common
-            variances = np.maximum((gaps**2).sum(axis=1) - common * means**2, 0.0) / np.maximum(common - 1, 1)
+            means = (data.sums[np.arange(len(common)), common] - data.sums[leader, common]) / common
+            squares = (
+                np.einsum("ij,ij->i", scores, scores) - 2 * (scores @ own) + np.append(0, np.cumsum(own**2))[common]
+            )
+            variances = np.maximum(squares - common * means**2, 0.0) / np.maximum(common - 1, 1)
             errors = np.sqrt(variances * (1 - common / data.questions) / common)
         normal = NormalDist()
         found = [
-            normal.cdf(above / error) if error > 1e-12 else float(above >= -1e-12)
+            normal.cdf(above / error) if error > 1e-6 else float(above >= -1e-9)
             for above, error in zip((means + reach).tolist(), errors.tolist(), strict=True)
         ]
         found[leader] = 1.0
         return np.array(found)
+
+
+class _Late:
+    """How many answers of every row were late, of those whose time is known, and whether more are than may be."""
+
+    def __init__(self, rows: int, allowed: float, level: float) -> None:
+        self._allowed = allowed
+        self.tests = MeanTests(rows, allowed, level)
+        self.known: Array = np.zeros(rows)
+        self.late: Array = np.zeros(rows)
+
+    def add(self, rows: Rows, seconds: Array, limit: float) -> None:
+        """The next answers of some rows; NaN where the time is not known, which decides nothing."""
+        known, late = ~np.isnan(seconds), seconds > limit
+        self.known[rows] += known.sum(axis=1)
+        self.late[rows] += late.sum(axis=1)
+        self.tests.play(rows, np.where(known, late, self._allowed))
+
+    @property
+    def met(self) -> Flags:
+        """Which rows keep to the limit so far."""
+        found: Flags = self.late <= self._allowed * self.known + 1e-9
+        return found

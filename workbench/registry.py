@@ -75,6 +75,9 @@ _EXTRA_OF = {
     "ecologits": "energy",
     "codecarbon": "energy",
     "pynvml": "energy",
+    "optuna": "search",
+    "scipy": "search",
+    "ray": "ray",
 }
 
 

@@ -18,7 +18,7 @@ from workbench.racing import settings
 from workbench.recommendation import choose
 from workbench.records import Coefficients, HostedCoefficients, Question, ScoredAnswer, Triple, plugin_label
 from workbench.specification import Goal
-from workbench.store import Claimed, RunRecord, Store
+from workbench.store import AT_WORK, Claimed, RunRecord, Store
 from workbench.verdict import Recommendation
 
 
@@ -151,8 +151,8 @@ def reprice(run: str = "latest", *, store: Store | None = None) -> Repricing:
     """
     store = store or Store(create=False)
     record = store.get(run)
-    if record.state == "running":
-        raise InputError(f"run {record.name!r} is running; wait for its end, or stop it first")
+    if record.state in AT_WORK:
+        raise InputError(f"run {record.name!r} is {record.state}; wait for its end, or stop it first")
     before = restore(record.environment["coefficients"])
     after = with_hosted(of_today(before), *of_choices(record.experiment))
     repricing = Repricing(run=record.name, before=before, after=after)
@@ -220,9 +220,3 @@ def runs(*, store: Store | None = None) -> list[RunOverview]:
         )
         for record in store.runs()
     ]
-
-
-def stop(run: str, *, store: Store | None = None) -> None:
-    """Ask the process that writes a run to stop after the answers it is making; running the experiment again continues it."""
-    store = store or Store(create=False)
-    store.request(store.get(run).id, "stop")

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from math import log
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.stats import BETS, Array, log_evidence, log_growth
+from workbench.errors import InputError
+from workbench.stats import BETS, Array, evidence
 
 Rows = NDArray[np.intp]
 Flags = NDArray[np.bool_]
+
+_ROUNDING = 1e-9
+
+
+def as_scores(scores: Array) -> Array:
+    """Scores as tests take them: 0 where there is none (NaN). Raises ``InputError`` for a score outside 0 to 1."""
+    known = np.where(np.isnan(scores), 0.0, scores)
+    wrong = known[(known < -_ROUNDING) | (known > 1 + _ROUNDING)]
+    if len(wrong):
+        raise InputError(
+            f"a score of the deciding metric is {wrong[0]:g}; expected 0 to 1: choose another goal.metric, or mend the one "
+            "that gave it"
+        )
+    return known
 
 
 class Prefixes:
@@ -29,9 +44,10 @@ class Prefixes:
         """The next scores of rows that were asked the same number of questions; shape (rows, new questions)."""
         start = int(self.asked[rows[0]])
         stop = start + scores.shape[1]
-        known = np.nan_to_num(scores)
+        known = as_scores(scores)
         self.scores[rows, start:stop] = known
-        self.sums[rows, start + 1 : stop + 1] = self.sums[rows, start, None] + np.cumsum(known, axis=1)
+        sums = np.column_stack([self.sums[rows, start], known])  # so that it adds up alike in one go and in many
+        self.sums[rows, start + 1 : stop + 1] = np.cumsum(sums, axis=1)[:, 1:]
         self.asked[rows] = stop
 
     def mean(self, row: int) -> float:
@@ -39,9 +55,50 @@ class Prefixes:
         asked = int(self.asked[row])
         return float(self.sums[row, asked]) / asked if asked else 0.0
 
+    def means(self) -> Array:
+        """The mean of every row's scores so far; 0 where none was asked."""
+        rows = np.arange(len(self.asked))
+        found: Array = self.sums[rows, self.asked] / np.maximum(self.asked, 1)
+        return found
+
+
+class MeanTests:
+    """For every row whether the mean of its values in 0..1 is above a boundary: of a ``population``, or of values to come."""
+
+    def __init__(self, rows: int, boundary: float, level: float, *, population: int | None = None) -> None:
+        self._boundary = boundary
+        self._needed = 1 / level
+        self._population = population
+        self._wealth: Array = np.ones((rows, len(BETS)))
+        self._best: Array = np.ones(rows)
+
+    @property
+    def shown(self) -> Flags:
+        """For which rows that has been shown."""
+        found: Flags = self._best >= self._needed
+        return found
+
+    def play(self, rows: Rows, values: Array, *, before: Array | None = None, asked: int = 0) -> None:
+        """The next values of some rows, as ``stats.evidence`` takes them; shape (rows, values)."""
+        path, self._wealth[rows] = evidence(
+            values,
+            self._boundary,
+            population=self._population,
+            before=before,
+            asked=asked,
+            wealth=self._wealth[rows],
+        )
+        self._best[rows] = np.maximum(self._best[rows], path.max(axis=1))
+
+    def play_pairs(self, data: Prefixes, a: int | Rows, b: int | Rows, rows: Rows, start: int, stop: int) -> None:
+        """The values (score of a − score of b + 1) / 2 of some questions, for rows that are a or b."""
+        gaps = data.scores[a, start:stop] - data.scores[b, start:stop]
+        before = data.sums[a, start:stop] - data.sums[b, start:stop] + np.arange(start, stop)
+        self.play(rows, (gaps + 1) / 2, before=before / 2, asked=start)
+
 
 class PairTests:
-    """For one row against every other: is the mean of (a − b + 1)/2 above a boundary? From the first question on.
+    """For one row against others: is the mean of (a − b + 1)/2 above a boundary? From the first question on.
 
     ``named`` says which of a and b is the row that ``against`` is given. Once both have answered everything the means
     decide; at equality when ``ties``. What was found for a row is kept, so that asking again looks at new questions only.
@@ -52,36 +109,29 @@ class PairTests:
     ) -> None:
         self._prefixes = prefixes
         self._boundary = boundary
-        self._needed = log(1 / level)
-        self._sign = 1 if named == "a" else -1
+        self._level = level
+        self._named = named
         self._slack = -1e-12 if ties else 1e-12
-        self._known: dict[int, tuple[Rows, Array, Array]] = {}
+        self._known: dict[int, tuple[Rows, MeanTests]] = {}
 
-    def against(self, row: int) -> Flags:
-        """For every other row whether that is shown."""
+    def against(self, row: int, among: Flags) -> Flags:
+        """For every other row whether that is shown; of those that are not ``among``, what was known before."""
         data = self._prefixes
-        count = len(data.asked)
         if row not in self._known:
-            self._known[row] = np.zeros(count, dtype=np.intp), np.zeros((count, len(BETS))), np.zeros(count)
-        done, wealth, best = self._known[row]
+            count = len(data.asked)
+            tests = MeanTests(count, self._boundary, self._level, population=data.questions)
+            self._known[row] = np.zeros(count, dtype=np.intp), tests
+        done, tests = self._known[row]
         common = np.minimum(data.asked, data.asked[row])
-        for start, stop in {(int(a), int(b)) for a, b in zip(done, common, strict=True) if a < b}:
-            rows = np.flatnonzero((done == start) & (common == stop))
-            gaps = self._sign * (data.scores[row, start:stop] - data.scores[rows, start:stop])
-            before = self._sign * (data.sums[row, start] - data.sums[rows, start])
-            growth = log_growth(
-                (gaps + 1) / 2,
-                np.full(len(rows), self._boundary),
-                population=data.questions,
-                before=(before + start) / 2,
-                asked=start,
-            )
-            path = wealth[rows, None, :] + np.cumsum(growth, axis=1)
-            wealth[rows] = path[:, -1]
-            best[rows] = np.maximum(best[rows], log_evidence(path).max(axis=1))
+        for rows, start, stop in _steps(done, common, among & ~tests.shown):
+            if self._named == "a":
+                tests.play_pairs(data, row, rows, rows, start, stop)
+            else:
+                tests.play_pairs(data, rows, row, rows, start, stop)
             done[rows] = stop
-        means = (self._sign * (data.sums[row, -1] - data.sums[:, -1]) / data.questions + 1) / 2
-        shown: Flags = np.where(common == data.questions, means > self._boundary + self._slack, best >= self._needed)
+        means = (data.sums[row, -1] - data.sums[:, -1]) / data.questions
+        exact = ((means if self._named == "a" else -means) + 1) / 2 > self._boundary + self._slack
+        shown: Flags = np.where(common == data.questions, exact, tests.shown)
         return shown
 
 
@@ -96,39 +146,29 @@ class SwitchingTest:
     def __init__(self, prefixes: Prefixes, boundary: float, level: float) -> None:
         rows = len(prefixes.asked)
         self._prefixes = prefixes
-        self._boundary = boundary
-        self._needed = log(1 / level)
         self._done: Rows = np.zeros(rows, dtype=np.intp)
-        self._wealth: Array = np.zeros((rows, len(BETS)))
-        self._best: Array = np.zeros(rows)
+        self._tests = MeanTests(rows, boundary, level, population=prefixes.questions)
 
     @property
     def shown(self) -> Flags:
         """Which rows have been shown to be that far behind."""
-        found: Flags = self._best >= self._needed
-        return found
+        return self._tests.shown
 
     def replay(self, leaders: Rows) -> None:
         """Look at every row's new questions, each against the leader of its time (−1: none)."""
         data = self._prefixes
-        for start, stop in {(int(a), int(b)) for a, b in zip(self._done, data.asked, strict=True) if a < b}:
-            rows = np.flatnonzero((self._done == start) & (data.asked == stop))
+        for rows, start, stop in _steps(self._done, data.asked, ~self.shown):
             changes = np.flatnonzero(np.diff(leaders[start:stop])) + start + 1
-            for first, last in zip([start, *changes], [*changes, stop], strict=True):
-                if leaders[first] >= 0:
-                    self._play(rows[rows != leaders[first]], int(leaders[first]), int(first), int(last))
+            for first, last in zip([start, *changes.tolist()], [*changes.tolist(), stop], strict=True):
+                leader = int(leaders[first])
+                others = rows[rows != leader]
+                if leader >= 0 and len(others):
+                    self._tests.play_pairs(data, leader, others, others, first, last)
             self._done[rows] = stop
 
-    def _play(self, rows: Rows, leader: int, start: int, stop: int) -> None:
-        data = self._prefixes
-        gaps = data.scores[leader, start:stop] - data.scores[rows, start:stop]
-        growth = log_growth(
-            (gaps + 1) / 2,
-            np.full(len(rows), self._boundary),
-            population=data.questions,
-            before=(data.sums[leader, start] - data.sums[rows, start] + start) / 2,
-            asked=start,
-        )
-        path = self._wealth[rows, None, :] + np.cumsum(growth, axis=1)
-        self._wealth[rows] = path[:, -1]
-        self._best[rows] = np.maximum(self._best[rows], log_evidence(path).max(axis=1))
+
+def _steps(done: Rows, wanted: Rows, among: Flags) -> Iterator[tuple[Rows, int, int]]:
+    """Rows that have the same questions to look at, with the first of these and the one after the last."""
+    behind = np.flatnonzero(among & (done < wanted))
+    for start, stop in sorted(set(zip(done[behind].tolist(), wanted[behind].tolist(), strict=True))):
+        yield behind[(done[behind] == start) & (wanted[behind] == stop)], start, stop

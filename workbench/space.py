@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -177,6 +178,11 @@ def model_facts(choice: PluginChoice) -> ModelFacts | None:
         return ModelFacts(accepts=model.accepts, style=model.style, runs_here=model.runs_here, digest=model.digest)
     finally:
         model.close()
+
+
+def fingerprints(axes: Mapping[str, Any]) -> dict[str, str]:
+    """What a configuration of these axes depends on beyond names, as this machine has it."""
+    return _Fingerprints({plugin_label(axes["model"]): model_facts(axes["model"])}).of(dict(axes))
 
 
 class _Fingerprints:

@@ -7,7 +7,7 @@ import re
 import reprlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 from urllib.parse import urlencode
 
 import yaml
@@ -193,6 +193,7 @@ class Budget(_Strict):
     watt_hours: Annotated[Number, Field(gt=0)] | None = None
     tokens: Positive | None = None
     calls: Positive | None = None
+    dollars: Annotated[Number, Field(gt=0)] | None = None
 
 
 class Selection(_Strict):
@@ -439,6 +440,15 @@ def changed_goal(goal: Goal, changes: Mapping[str, Any]) -> Goal:
         return Goal.model_validate({**goal.model_dump(), **changes})
     except ValidationError as error:
         raise InputError([_sentence("goal", detail) for detail in error.errors()]) from error
+
+
+def changed_budget(budget: Budget, changes: Mapping[str, Any]) -> Budget:
+    """The budget with some bounds changed (``None``: no bound), validated like the file's."""
+    try:
+        return Budget.model_validate({**budget.model_dump(), **changes})
+    except ValidationError as error:
+        details = ({**detail, "loc": ("budget", *detail["loc"])} for detail in error.errors())
+        raise InputError([_sentence("run", cast(ErrorDetails, detail)) for detail in details]) from error
 
 
 def one_point(axes: Mapping[str, Any], file: str) -> Space:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, log, log1p, sqrt
+from math import ceil, inf, log, log1p, sqrt
 from statistics import NormalDist
 
 import numpy as np
@@ -30,6 +30,8 @@ BETS = (0.05, 0.1, 0.2, 0.35, 0.55, 0.8)
 
 _POWER = 0.8
 _EXACT = 1e-9  # what a boundary may be off by through rounding; scores differ by more
+_MORE_THAN_NOTHING = 1e-6  # of a value that has to be 0
+_CERTAIN = 1e300  # in place of infinity, which would make nothing of a wealth of 0
 
 Array = NDArray[np.float64]
 
@@ -108,50 +110,56 @@ def questions_needed(values: Array, boundary: float, confidence: float, *, prior
 # ------------------------------------------------------------------------------------------------- anytime evidence
 
 
-def log_growth(
+def evidence(
     values: Array,
-    boundary: Array | float,
+    boundary: float,
     *,
     population: int | None = None,
-    before: Array | float = 0.0,
+    before: Array | None = None,
     asked: int = 0,
-) -> Array:
-    """How the wealth of each bet grows with each value, if the hypothesis is that the mean is at most ``boundary``.
+    wealth: Array | None = None,
+) -> tuple[Array, Array]:
+    """The evidence after each value against a mean of at most ``boundary``, and the wealth of each bet after the last.
 
-    ``values`` has shape (…, n), in 0..1; the result (…, n, bets), natural logarithms. With a ``population`` the mean is that
-    of so many values drawn without replacement: m_t = (N·m − S_{t−1}) / (N − t + 1), where ``before`` is the sum of the
-    ``asked`` values that came before. Without one the mean is that of values yet to come and m_t = m. A value's factor is
-    1 + f·(X/m_t − 1); 1 where m_t ≥ 1, infinite once the hypothesis has become impossible (m_t < 0).
+    ``values`` has shape (…, n), in 0..1, n ≥ 1; the results (…, n) and (…, bets). With a ``population`` the mean is that of
+    so many values drawn without replacement: m_t = (N·m − S_{t−1}) / (N − t + 1), where ``before`` (…, n) are the sums S of
+    all values before each and ``asked`` counts those before the first. Without one the mean is that of values yet to come
+    and m_t = m. A value multiplies the wealth of bet f by 1 + f·(X/m_t − 1); by 1 where m_t ≥ 1, and by as good as infinity
+    once the hypothesis has become impossible (m_t < 0). Given the ``wealth`` before, the game goes on, bit by bit as in one go.
     """
-    count = values.shape[-1]
+    growth = _growth(values, boundary, population, before, asked)
+    found, ended = np.zeros(values.shape), np.empty((*values.shape[:-1], len(BETS)))
+    with np.errstate(over="ignore", under="ignore"):  # beyond either the wealth decides nothing any more
+        for number, bet in enumerate(BETS):
+            path = 1 + bet * growth
+            if wealth is not None:
+                path[..., 0] *= wealth[..., number]
+            np.cumprod(path, axis=-1, out=path)
+            found += path
+            ended[..., number] = path[..., -1]
+    return found / len(BETS), ended
+
+
+def _growth(values: Array, boundary: float, population: int | None, before: Array | None, asked: int) -> Array:
+    """X/m_t − 1 of each value, with what it is where that makes no sense."""
     if population is None:
-        limits = np.broadcast_to(np.asarray(boundary, dtype=float)[..., None], values.shape)
+        limits = np.full(values.shape, float(boundary))
     else:
-        sums = np.cumsum(values, axis=-1) - values + np.asarray(before)[..., None]
-        left = population - asked - np.arange(count)
-        limits = (population * np.asarray(boundary)[..., None] - sums) / left
-    safe = np.where(limits > _EXACT, limits, 1.0)
-    bets = np.asarray(BETS)
-    growth: Array = np.log1p(bets * (values / safe - 1)[..., None])
-    growth = np.where((limits >= 1)[..., None], 0.0, growth)
-    at_zero = np.abs(limits) <= _EXACT  # then every value left must be 0
-    impossible = (limits < -_EXACT) | (at_zero & (values > 1e-6))
-    growth = np.where(at_zero[..., None], 0.0, growth)
-    return np.where(impossible[..., None], np.inf, growth)
+        sums = np.cumsum(values, axis=-1) - values if before is None else before
+        limits = (population * boundary - sums) / (population - asked - np.arange(values.shape[-1]))
+    growth = values / np.maximum(limits, _EXACT) - 1
+    growth[limits >= 1] = 0.0
+    if limits.min() <= _EXACT:  # then every value left must be 0
+        growth[(limits <= _EXACT) & (values <= _MORE_THAN_NOTHING)] = 0.0
+        growth[(limits < -_EXACT) | ((limits <= _EXACT) & (values > _MORE_THAN_NOTHING))] = _CERTAIN
+    return growth
 
 
-def log_evidence(wealth: Array) -> Array:
-    """The logarithm of the evidence of log wealths (…, bets): that of their mean."""
-    highest = wealth.max(axis=-1)
-    with np.errstate(invalid="ignore"):
-        spread = np.exp(wealth - np.where(np.isfinite(highest), highest, 0.0)[..., None]).mean(axis=-1)
-    return np.where(np.isfinite(highest), highest + np.log(np.where(spread > 0, spread, 1.0)), highest)
-
-
-def best_evidence(values: Array, boundary: Array | float, *, population: int | None = None) -> Array:
-    """The highest logarithm of evidence reached so far against a mean of at most ``boundary``; shape of values but the last."""
-    wealth = np.cumsum(log_growth(values, boundary, population=population), axis=-2)
-    found: Array = log_evidence(wealth).max(axis=-1, initial=0.0)
+def best_evidence(values: Array, boundary: float, *, population: int | None = None) -> Array:
+    """The highest evidence reached so far against a mean of at most ``boundary``, at least 1; shape of values but the last."""
+    if not values.shape[-1]:
+        return np.ones(values.shape[:-1])
+    found: Array = evidence(values, boundary, population=population)[0].max(axis=-1, initial=1.0)
     return found
 
 
@@ -162,10 +170,11 @@ def planned_evidence(values: Array, boundary: float, horizon: int, level: float)
     0.9/m), where v = (0.14 + Σ (X − mean before X)²) / (t + 3) over the values before, starting from a mean of ½.
     """
     wealth, squares, total = 0.0, 0.14, 0.0
+    most = 0.9 / boundary if boundary > 0 else inf
     found = np.empty(len(values))
     for number, value in enumerate(values):
         variance = squares / (number + 3)
-        bet = min(sqrt(2 * log(1 / level) / (horizon * variance)), 0.9 / boundary)
+        bet = min(sqrt(2 * log(1 / level) / (horizon * variance)), most)
         wealth += log1p(bet * (value - boundary))
         squares += (value - (total / number if number else 0.5)) ** 2
         total += value
@@ -186,7 +195,7 @@ def anytime_bound(values: Array, level: float, *, population: int | None = None)
     low, high = 0.0, 1.0
     while high - low > 1e-6:
         middle = (low + high) / 2
-        refuted = best_evidence(values, middle, population=population) >= log(1 / level)
+        refuted = best_evidence(values, middle, population=population) >= 1 / level
         low, high = (middle, high) if refuted else (low, middle)
     return max(low, least)
 
@@ -203,20 +212,25 @@ def anytime_difference(a: Array, b: Array, confidence: float, *, population: int
     return Interval(mean=mean, low=min(low, mean), high=max(high, mean), n=len(a))
 
 
+def powers(costs: Array) -> Array:
+    """Indicators, costs and their squares, 0 where a cost is not known (NaN): shape (3, …), what ``cost_ratios`` works on."""
+    known = np.nan_to_num(costs)
+    return np.stack([~np.isnan(costs), known, known**2])
+
+
 def cost_ratios(costs: Array, base: Array, confidence: float) -> tuple[Array, Array, Array]:
     """Ratios of mean costs to that of ``base`` over the questions both have: estimate, low and high of each row.
 
-    ``costs`` has shape (rows, n), ``base`` (n). Interval of Student's t on the logarithm of the ratio, its error by the
-    delta method from the residuals c − ratio·base, so that what is common to both cancels. NaN where fewer than two
-    questions are common or the base costs nothing.
+    ``costs`` are ``powers`` of shape (3, rows, n), ``base`` of (3, n). Interval of Student's t on the logarithm of the ratio,
+    its error by the delta method from the residuals c − ratio·base, so that what is common to both cancels. NaN where fewer
+    than two questions are common or the base costs nothing.
     """
-    both = ~np.isnan(costs) & ~np.isnan(base)
-    count = both.sum(axis=1)
-    own, other = np.where(both, costs, 0.0), np.where(both, base, 0.0)
+    sums = costs @ base.T  # sums[i, row, j]: of the row's cost to the i times the base's to the j, where both are known
+    count, own, other = sums[0, :, 0], sums[1, :, 0], sums[0, :, 1]
     with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = own.sum(axis=1) / other.sum(axis=1)
-        residuals = np.where(both, own - ratio[:, None] * other, 0.0)
-        error = np.sqrt((residuals**2).sum(axis=1) / (count - 1) / count) / (own.sum(axis=1) / count)
+        ratio = own / other
+        residuals = sums[2, :, 0] - 2 * ratio * sums[1, :, 1] + ratio**2 * sums[0, :, 2]
+        error = np.sqrt(np.maximum(residuals, 0.0) / (count - 1) / count) / (own / count)
         reach = _student(0.5 + confidence / 2, count - 1) * error
         few = (count < 2) | ~np.isfinite(ratio)
         nothing = ratio == 0  # an error relative to nothing does not exist

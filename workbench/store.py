@@ -47,6 +47,7 @@ from workbench.schema import ANSWERS, CLAIMS, ONE_OFFS, QUESTIONS, RUNS, TEXTS, 
 
 HEARTBEAT_SECONDS = 5.0
 LEASE_SECONDS = 30.0
+AT_WORK = ("running", "paused")  # states in which a living process writes the run
 
 _LEDGER: TypeAdapter[Ledger] = TypeAdapter(Ledger)
 _ONE_OFF: TypeAdapter[OneOff] = TypeAdapter(OneOff)
@@ -57,7 +58,7 @@ _FAILURE: TypeAdapter[Failure] = TypeAdapter(Failure)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """One run as it stands in the store. ``state`` is running, finished, stopped or interrupted (its process is gone)."""
+    """One run as it stands in the store. ``state`` is running, paused, finished, stopped or interrupted (its process is gone)."""
 
     id: int
     name: str
@@ -241,7 +242,7 @@ class Store:
                 continue  # the run's own next write reports it; a missed beat only ages the lease
 
     def request(self, run_id: int, what: str | None) -> None:
-        """Ask the process that writes a run for something (``stop``)."""
+        """Ask the process that writes a run for something (``stop``, ``pause``); ``None`` takes it back."""
         with self.writing() as connection:
             connection.execute(RUNS.update().where(RUNS.c.id == run_id).values(request=what))
 
@@ -250,6 +251,19 @@ class Store:
         with self.reading() as connection:
             asked: str | None = connection.execute(sa.select(RUNS.c.request).where(RUNS.c.id == run_id)).scalar()
         return asked
+
+    def steering(self, run_id: int) -> tuple[str | None, dict[str, Any]]:
+        """What is asked of the process that writes a run, and the budget in force."""
+        with self.reading() as connection:
+            row = connection.execute(sa.select(RUNS.c.request, RUNS.c.experiment).where(RUNS.c.id == run_id)).one()
+        return row.request, row.experiment["budget"]
+
+    def set_budget(self, run_id: int, budget: dict[str, Any]) -> None:
+        """Change the budget in a run's experiment; when the run itself last wrote stays as it is."""
+        with self.writing() as connection:
+            experiment = connection.execute(sa.select(RUNS.c.experiment).where(RUNS.c.id == run_id)).scalar_one()
+            changed = {**experiment, "budget": budget}
+            connection.execute(RUNS.update().where(RUNS.c.id == run_id).values(experiment=changed))
 
     # ------------------------------------------------------------------------------------- trials, questions, work
 
@@ -517,7 +531,7 @@ def _scored_answer(row: Any, texts: dict[str, str]) -> ScoredAnswer:
 
 def _run_record(row: Any) -> RunRecord:
     state = row["state"]
-    if state == "running" and not (row["owner"] and _alive(row["owner"], row["heartbeat"])):
+    if state in AT_WORK and not (row["owner"] and _alive(row["owner"], row["heartbeat"])):
         state = "interrupted"
     return RunRecord(
         id=row["id"],

@@ -51,7 +51,12 @@ def demo(context: click.Context, store_url: str | None, fresh: bool) -> None:
 @click.option("--name", help="The run's name [the experiment's].")
 @click.option("--fresh", is_flag=True, help="Delete the run of that name and start over.")
 @click.option("--retry-failed", is_flag=True, help="Try again what infrastructure failures took.")
-def run(experiment: str, store_url: str | None, name: str | None, fresh: bool, retry_failed: bool) -> None:
+@click.option(
+    "--executor", default="local", show_default=True, help="Where it runs: local, ray, ray:auto, ray:HOST:PORT."
+)
+def run(
+    experiment: str, store_url: str | None, name: str | None, fresh: bool, retry_failed: bool, executor: str
+) -> None:
     """Run an experiment file, or continue its run; progress on standard error.
 
     \b
@@ -59,15 +64,27 @@ def run(experiment: str, store_url: str | None, name: str | None, fresh: bool, r
       workbench run experiment.yaml
       workbench run experiment.yaml --name second-try --store sqlite:///other.db
       workbench run experiment.yaml --retry-failed
+      workbench run experiment.yaml --executor ray:auto
     """
-    outcome = _run(experiment, store_url, name, fresh=fresh, retry_failed=retry_failed)
+    _ran(_run(experiment, store_url, name, fresh=fresh, retry_failed=retry_failed, executor=executor))
+
+
+def _ran(outcome: Any) -> None:
     click.echo(
         f"run {outcome.run}: {outcome.answers} of {outcome.total} answers stored; see: workbench compare {outcome.run}",
         err=True,
     )
 
 
-def _run(experiment: Any, store_url: str | None, name: str | None, *, fresh: bool, retry_failed: bool) -> Any:
+def _run(
+    experiment: Any,
+    store_url: str | None,
+    name: str | None,
+    *,
+    fresh: bool,
+    retry_failed: bool,
+    executor: str = "local",
+) -> Any:
     asked: list[int] = []
 
     def interrupt(number: int, _: object) -> None:
@@ -86,6 +103,7 @@ def _run(experiment: Any, store_url: str | None, name: str | None, *, fresh: boo
                 name=name,
                 fresh=fresh,
                 retry_failed=retry_failed,
+                executor=executor,
                 progress=progress,
                 stop=lambda: bool(asked),
             )
@@ -117,12 +135,77 @@ def ask(context: click.Context, setup: Path, question: str, format_: str) -> Non
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", default="latest")
 @store_option
 def stop(run: str, store_url: str | None) -> None:
-    """Ask a running run to stop after the answers under way; running its experiment again continues it."""
+    """Ask a run at work to stop after the answers under way; `workbench resume RUN` continues it."""
     workbench.stop(run, store=open_store(store_url))
-    click.echo(f"asked {run} to stop", err=True)
+    click.echo(f"asked {run} to stop; continue it with: workbench resume {run}", err=True)
 
 
-VERBS = (demo, run, ask, stop)
+@click.command()
+@click.argument("run", default="latest")
+@store_option
+def pause(run: str, store_url: str | None) -> None:
+    """Ask a run at work to wait, its models loaded, until `workbench resume RUN`; waiting does not count as minutes."""
+    workbench.pause(run, store=open_store(store_url))
+    click.echo(f"asked {run} to pause; let it go on with: workbench resume {run}", err=True)
+
+
+@click.command()
+@click.argument("run", default="latest")
+@click.option("--retry-failed", is_flag=True, help="Try again what infrastructure failures took.")
+@store_option
+def resume(run: str, retry_failed: bool, store_url: str | None) -> None:
+    """Let a paused run go on; a run without process is continued here, from the experiment stored with it.
+
+    \b
+    Example:
+      workbench budget demo minutes=20 && workbench resume demo
+    """
+    with_store = open_store(store_url)
+    record = with_store.get(run)
+    if lazy("control").go_on(record.name, store=with_store):
+        click.echo(f"run {record.name} goes on", err=True)
+    else:
+        _ran(_run(record.experiment, store_url, record.name, fresh=False, retry_failed=retry_failed))
+
+
+@click.command()
+@click.argument("run")
+@click.argument("bounds", nargs=-1, metavar="[UNIT=AMOUNT …]")
+@store_option
+def budget(run: str, bounds: tuple[str, ...], store_url: str | None) -> None:
+    """Change where a run stops by itself, at work or not: minutes, watt_hours, tokens, calls, dollars; none lifts a bound.
+
+    \b
+    Examples:
+      workbench budget demo minutes=20 watt_hours=5
+      workbench budget demo tokens=none
+    """
+    with_store = open_store(store_url)
+    found = workbench.budget(run, {unit: _amount(text) for unit, text in _split(bounds)}, store=with_store)
+    shown = ", ".join(f"{amount:g} {unit.replace('_', ' ')}" for unit, amount in found if amount is not None)
+    click.echo(f"{run} stops at {shown}" if shown else f"{run} has no bound")
+
+
+def _split(bounds: tuple[str, ...]) -> list[tuple[str, str]]:
+    found = [bound.partition("=") for bound in bounds]
+    if not all(unit and sign for unit, sign, _ in found):
+        raise click.UsageError("a bound is UNIT=AMOUNT, such as minutes=20, or UNIT=none")
+    return [(unit, text) for unit, _, text in found]
+
+
+def _amount(text: str) -> Any:
+    """A bound as an experiment file would give it; what is no number is left for the check to refuse."""
+    if text == "none":
+        return None
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+VERBS = (demo, run, ask, pause, resume, stop, budget)

@@ -78,7 +78,7 @@ def write_matrix(matrix: Matrix, path: Path) -> None:
     lines = []
     for column, question in enumerate(matrix.questions):
         for row, configuration in enumerate(matrix.configurations):
-            line = {"configuration": configuration, "question": question}
+            line: dict[str, Any] = {"configuration": configuration, "question": question}
             line["score"] = round(float(matrix.scores[row, column]), 6)
             line["joules"] = float(f"{matrix.joules[row, column]:.4g}")
             line["tokens"] = round(matrix.tokens[row, column])

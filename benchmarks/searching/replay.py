@@ -120,6 +120,12 @@ def play(case: Case, choice: PluginChoice, goal: Goal) -> Desk:
     return desk
 
 
+def searched(case: Case, choice: PluginChoice) -> Found:
+    """A strategy of the product that does not race; of those that answered everything the cheapest within the margin."""
+    desk = play(case, choice, Goal(margin=case.margin, confidence=case.confidence))
+    return desk.found(desk.cheapest_within(np.flatnonzero(desk.answered.all(axis=1)).tolist()))
+
+
 def race(case: Case, level: str, *, inferior_share: float = 0.5, reference: int | None = None) -> Found:
     """The product's race at a level; at ``screen`` its pick is confirmed on the test split, as the product does it."""
     choice = {"name": "race", "level": level, "inferior_share": inferior_share}

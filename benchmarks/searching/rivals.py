@@ -102,7 +102,7 @@ def wilcoxon(case: Case, threshold: float = 0.1) -> Found:
     dice = np.random.default_rng(case.seed)
     with warnings.catch_warnings(category=optuna.exceptions.ExperimentalWarning, action="ignore"):
         pruner = optuna.pruners.WilcoxonPruner(p_threshold=threshold)
-    best: _Study | None = None
+    best, highest = None, -1.0
     for row in map(int, dice.permutation(len(case.scores))):
         for stop in [*range(_FIRST_RANKED, questions, _EVERY), questions]:
             steps = dict(enumerate(desk.ask(row, slice(stop)).tolist()))
@@ -111,8 +111,8 @@ def wilcoxon(case: Case, threshold: float = 0.1) -> Found:
                 break
         else:
             mean = float(case.scores[row].mean())
-            if best is None or mean > best.best_trial.value:
-                best = _Study(best_trial=optuna.create_trial(value=mean, intermediate_values=steps))
+            if mean > highest:
+                highest, best = mean, _Study(best_trial=optuna.create_trial(value=mean, intermediate_values=steps))
             whole.append(row)
     return desk.found(desk.cheapest_within(whole))
 

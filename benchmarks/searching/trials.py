@@ -11,13 +11,15 @@ import numpy as np
 from benchmarks.searching import rivals, variants
 from benchmarks.searching.landscapes import WORST_CASES, draw, worst_case
 from benchmarks.searching.matrix import Array, Matrix
-from benchmarks.searching.replay import Case, Found, race
+from benchmarks.searching.replay import Case, Found, race, searched
 from workbench.expected import expected_costs
 from workbench.records import DEFAULT_AXES, Configuration, digest
+from workbench.sequential import Rows
 
 CHEAP_ENOUGH = 1.05  # times the cheapest that is within half the margin
 _SAME_COST = 0.05
 _DEV_SHARE = 2 / 3  # of the questions of a matrix, as the product splits questions that come without a split
+_OF_THE_PRODUCT = {"model", "concurrency"}  # axes that every configuration of the product has
 _GUESS_ERROR = 0.2  # of the logarithm of a cost that is guessed beforehand
 
 SCREEN, EVERY, EXACT, REFERENCE = "race (default)", "race every", "race every, ζ=1", "race, reference the best"
@@ -30,6 +32,9 @@ OURS: dict[str, Callable[[Case], Found]] = {
     EXACT: partial(race, level="every", inferior_share=1.0),
     REFERENCE: lambda case: race(case, "reference", reference=case.best),
     DEAREST: lambda case: race(case, "reference", reference=int(case.joules.mean(axis=1).argmax())),
+    "random (ours)": partial(searched, choice="random"),
+    "tpe (ours)": partial(searched, choice="tpe"),
+    "halving (ours)": partial(searched, choice="halving"),
     BERNSTEIN: variants.empirical_bernstein,
     ALL_PAIRS: variants.all_pairs,
     HINDSIGHT: variants.hindsight,
@@ -82,7 +87,7 @@ def cases_of(matrix: Matrix, margins: Sequence[float], confidence: float, seed: 
 
 
 def _cases(
-    matrix: Matrix, dev: Array, test: Array, margins: Sequence[float], confidence: float, seed: int
+    matrix: Matrix, dev: Rows, test: Rows, margins: Sequence[float], confidence: float, seed: int
 ) -> Iterator[Case]:
     configurations = tuple(
         Configuration(axes, id=digest(each)[:10]) for each, axes in zip(matrix.configurations, matrix.axes, strict=True)
@@ -104,9 +109,7 @@ def _cases(
 
 def _guessed_costs(configurations: Sequence[Configuration], matrix: Matrix, seed: int) -> Array:
     """As the product guesses them where the axes are its own; elsewhere the truth with an error of a fifth."""
-    if all("model" in each.axes and each.axes.keys() <= DEFAULT_AXES.keys() for each in configurations) and all(
-        str(each.axes["model"]) == "none" or "max_tokens" in each.axes for each in configurations
-    ):
+    if all(_OF_THE_PRODUCT <= each.axes.keys() <= DEFAULT_AXES.keys() for each in configurations):
         return expected_costs(configurations, "joules")
     error = np.random.default_rng([seed, 1]).normal(0, _GUESS_ERROR, len(configurations))
     return matrix.joules.mean(axis=1) * np.exp(error)
@@ -117,7 +120,7 @@ def judge(case: Case, method: str, source: str, truth: Array | None = None) -> J
     found = METHODS[method](case)
     means, costs = case.scores.mean(axis=1), case.joules.mean(axis=1)
     named = found.certified is not None and found.reference is not None
-    target = float(means[found.reference] if named else means.max())  # type: ignore[index]
+    target = float(means[found.reference] if named else means.max())
     within = bool(means[found.pick] >= target - case.margin - 1e-12)
     cheapest = costs[means >= target - case.margin / 2 - 1e-12].min()
     of_grid = costs[means >= target - case.margin - 1e-12].min()

@@ -11,7 +11,7 @@ from benchmarks.searching.replay import Case, Desk, Found
 from workbench.races import AgainstAll
 from workbench.racing import CHEAPER, Terms
 from workbench.sequential import Flags, PairTests, Prefixes, Rows, SwitchingTest
-from workbench.stats import log_evidence, log_growth
+from workbench.stats import evidence
 
 
 def all_pairs(case: Case) -> Found:
@@ -59,7 +59,7 @@ class _Bernstein(AgainstAll):
         super().__init__(terms, expected_costs, questions, closed)
         within = terms.alpha / (2 * max(len(expected_costs) - 1, 1))
         inferior = (1 + terms.inferior_share * terms.margin) / 2
-        self._within = _BernsteinPairs(self._data, (1 - terms.margin) / 2, within, ties=True)
+        self._within = _BernsteinPairs(self._data, (1 - terms.margin) / 2, within)
         self._not_best = _BernsteinSwitching(self._data, 0.5, terms.alpha / 2)
         self._inferior = _BernsteinSwitching(self._data, inferior, terms.inferior_level)
 
@@ -67,22 +67,27 @@ class _Bernstein(AgainstAll):
 class _BernsteinPairs(PairTests):
     """The same comparisons, judged anew over the whole common prefix whenever they are asked for."""
 
-    def against(self, row: int) -> Flags:
+    def __init__(self, prefixes: Prefixes, boundary: float, level: float) -> None:
+        super().__init__(prefixes, boundary, level, ties=True)
+        self._data, self._least, self._needed = prefixes, boundary, log(1 / level)
+
+    def against(self, row: int, among: Flags) -> Flags:
         """For every other row whether its mean difference is shown to be above the boundary."""
-        data = self._prefixes
+        data = self._data
         width = int(data.asked[row])
         common = np.minimum(data.asked, width)
         values = (data.scores[row, :width] - data.scores[:, :width] + 1) / 2
         sums = (data.sums[row, :width] - data.sums[:, :width] + np.arange(width)) / 2
-        best = _best_bernstein(values, sums, common, self._boundary, data.questions, self._needed)
+        best = _best_bernstein(values, sums, common, self._least, data.questions, self._needed)
         means = ((data.sums[row, -1] - data.sums[:, -1]) / data.questions + 1) / 2
-        shown: Flags = np.where(common == data.questions, means > self._boundary + self._slack, best >= self._needed)
+        shown: Flags = np.where(common == data.questions, means > self._least - 1e-12, best >= self._needed)
         return shown
 
 
 class _BernsteinSwitching(SwitchingTest):
     def __init__(self, prefixes: Prefixes, boundary: float, level: float) -> None:
         super().__init__(prefixes, boundary, level)
+        self._data, self._least, self._needed = prefixes, boundary, log(1 / level)
         self._latest: Flags = np.zeros(len(prefixes.asked), dtype=bool)
 
     @property
@@ -92,14 +97,14 @@ class _BernsteinSwitching(SwitchingTest):
 
     def replay(self, leaders: Rows) -> None:
         """Look at every row's questions, each against the leader of its time; those without one, or its own, are skipped."""
-        data = self._prefixes
+        data = self._data
         width = int(data.asked.max())
         columns = np.arange(width)
         lead = leaders[:width]
         values = (data.scores[lead, columns] - data.scores[:, :width] + 1) / 2
         sums = (data.sums[lead, columns] - data.sums[:, :width] + columns) / 2
         skipped = (lead < 0) | (lead == np.arange(len(values))[:, None])
-        best = _best_bernstein(values, sums, data.asked, self._boundary, data.questions, self._needed, skipped)
+        best = _best_bernstein(values, sums, data.asked, self._least, data.questions, self._needed, skipped)
         self._latest = best >= self._needed
 
 
@@ -172,6 +177,5 @@ def _first(case: Case, row: int, boundary: float, level: float) -> Rows:
     """How many questions it takes until each configuration is shown in a test against a row; all where it is never shown."""
     questions = case.scores.shape[1]
     values = (case.scores[row] - case.scores + 1) / 2
-    growth = log_growth(values, np.full(len(values), boundary), population=questions)
-    reached = log_evidence(np.cumsum(growth, axis=1)) >= log(1 / level)
+    reached = evidence(values, boundary, population=questions)[0] >= 1 / level
     return np.where(reached.any(axis=1), reached.argmax(axis=1) + 1, questions)

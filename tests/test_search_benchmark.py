@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import search
+from benchmarks import record, search
 from benchmarks.searching.landscapes import LANDSCAPES, WORST_CASES, draw, worst_case
 from benchmarks.searching.matrix import Matrix, read_matrix, write_matrix
 from benchmarks.searching.replay import Case, Desk, play
@@ -33,9 +34,10 @@ from benchmarks.searching.trials import (
     judge,
     replay,
 )
-from tests.conftest import ROOT
+from tests.conftest import ROOT, experiment
 from workbench.errors import InputError
-from workbench.specification import Goal
+from workbench.space import points
+from workbench.specification import Goal, read_experiment
 
 _KNOW_OR_ASK_ALL = {REFERENCE, DEAREST, HINDSIGHT, "full grid, sorted", "full grid, bootstrap"}
 
@@ -232,6 +234,31 @@ def test_a_matrix_reads_back_as_it_was_written(tmp_path: Path) -> None:
         assert again.scores == pytest.approx(matrix.scores, abs=1e-6)
         assert again.joules == pytest.approx(matrix.joules, rel=1e-3)
     assert gzip.decompress((tmp_path / "small.jsonl.gz").read_bytes()) == (tmp_path / "small.jsonl").read_bytes()
+
+
+def test_a_run_is_recorded_as_numbers_and_goes_on_where_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out = tmp_path / "mine.yaml", tmp_path / "mine.jsonl"
+    file.write_text(yaml.safe_dump(experiment(goal={"minimise": "joules"})), encoding="utf-8")
+    record.main([str(file), str(out), "--limit", "3"])
+    first = read_matrix(out)
+    assert (len(first.configurations), len(first.questions)) == (4, 3)
+    record.main([str(file), str(out)])
+    whole = read_matrix(out)
+    assert whole.configurations == first.configurations
+    assert set(first.questions) < set(whole.questions)
+    kept = [whole.questions.index(question) for question in first.questions]
+    assert np.array_equal(whole.joules[:, kept], first.joules)
+    assert "4 configurations × 8 questions" in capsys.readouterr().out
+    assert "Skerry" not in out.read_text(encoding="utf-8")
+
+
+def test_what_was_asked_for_the_recorded_matrices_can_be_asked() -> None:
+    for file in sorted((ROOT / "benchmarks" / "data").glob("*.yaml")):
+        asked = read_experiment(file)
+        assert asked.goal.minimise == "joules"
+        assert len(points(asked.space).configurations) >= 60
 
 
 def test_everything_wrong_with_a_matrix_is_said_at_once(tmp_path: Path) -> None:

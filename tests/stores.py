@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from workbench import registry
-from workbench.experiment import HARNESS, score
 from workbench.records import (
+    HARNESS,
     Answer,
     Chunk,
     Configuration,
@@ -24,6 +24,7 @@ from workbench.records import (
     Span,
     StageCost,
 )
+from workbench.session import score
 from workbench.specification import Experiment, read_experiment
 from workbench.store import Store
 

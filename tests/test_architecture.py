@@ -31,11 +31,12 @@ LAYERS = (
     "grid_data grids prices tariffs rates words normalise losses cutoff tokens weights templates packing pareto examples "
     "ordering",
     " ".join(kind for kind in registry.KINDS if kind != "executors"),
-    "readers library python_topics space specification schema index store bundle environment answered expected",
+    "readers library python_topics space specification schema index store bundle environment answered expected selection",
     "sharing engines",
     "pipeline workers",
     "executors",
     "control",
+    "session",
     "experiment",
 )
 READING = (
@@ -47,7 +48,7 @@ TOP = (
     "__init__ __main__ commands terminal doctor self_test imports setup launch app_server foresight sampling calibration "
     "workload tryout planning plan_report"
 )
-RUNNING = {"pipeline", "experiment", "index", *registry.KINDS}
+RUNNING = {"pipeline", "session", "experiment", "index", *registry.KINDS}
 
 HEAVY = {
     "optuna",

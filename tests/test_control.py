@@ -24,9 +24,8 @@ from tests.stores import filled_store
 from workbench.__main__ import main
 from workbench.control import Control, check_budget, go_on
 from workbench.errors import InputError, Stopped
-from workbench.experiment import HARNESS
 from workbench.ledger import add, spent
-from workbench.records import Coefficients, OneOff, Reading
+from workbench.records import HARNESS, Coefficients, OneOff, Reading
 from workbench.schema import RUNS
 from workbench.specification import Budget
 from workbench.store import RunRecord, Store

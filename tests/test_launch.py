@@ -16,9 +16,7 @@ import yaml
 import workbench
 from tests.conftest import ROOT, experiment
 from tests.stores import filled_store
-from workbench import launch
 from workbench.errors import InputError
-from workbench.experiment import HARNESS
 from workbench.launch import RunProgress
 from workbench.ledger import add, price, spent
 from workbench.records import Coefficients
@@ -186,10 +184,6 @@ def test_free_names(own_folder: Path) -> None:
 def test_a_run_that_is_not_there_is_an_input_error() -> None:
     with pytest.raises(InputError, match="there is no run 'nobody'"):
         workbench.watch("nobody")
-
-
-def test_the_loop_is_the_run_loops_own_word() -> None:
-    assert launch.LOOP == HARNESS
 
 
 def test_the_outline_names_goal_data_and_axes() -> None:

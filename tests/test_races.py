@@ -21,10 +21,10 @@ import workbench
 from tests.conftest import ROOT, experiment
 from workbench.contracts import Standings
 from workbench.errors import InputError
-from workbench.experiment import choose_questions
 from workbench.races import AgainstAll, AgainstReference, race, replayed
 from workbench.racing import Race, RaceState, Terms, terms
 from workbench.records import Configuration, EvalSet, Question
+from workbench.selection import choose_questions
 from workbench.specification import Goal, Selection
 from workbench.stats import best_evidence
 from workbench.store import Store

@@ -29,14 +29,13 @@ from workbench.coefficients import restore
 from workbench.control import PAUSE, STOP, go_on
 from workbench.errors import InputError
 from workbench.ledger import add, price, spent
-from workbench.records import DEFAULT_AXES, Configuration, Energy, Reading, digest, plugin_label
+from workbench.records import DEFAULT_AXES, HARNESS, Configuration, Energy, Reading, digest, plugin_label
 from workbench.schema import ANSWERS
 from workbench.specification import Experiment, find_experiment, read_experiment
 from workbench.store import AT_WORK, RunRecord, Store, default_url
 
 WatchedState = Literal["starting", "failed", "running", "paused", "finished", "stopped", "interrupted"]
 
-LOOP = "harness"  # the one-off work that is the run loop's own; its seconds are the run's
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _CONTROL_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
@@ -333,7 +332,7 @@ def _trials(store: Store, record: RunRecord) -> Iterator[TrialProgress]:
 
 
 def _seconds(store: Store, record: RunRecord) -> float | None:
-    booked = sum(work.reading.seconds for work in store.one_offs(record.id) if work.work == LOOP)
+    booked = sum(work.reading.seconds for work in store.one_offs(record.id) if work.work == HARNESS)
     if record.state == "interrupted":
         return None  # the process that was killed booked nothing
     return booked + (time.time() - record.updated if record.state == "running" else 0.0)

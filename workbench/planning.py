@@ -18,7 +18,6 @@ from workbench.calibration import ModelRates, Took
 from workbench.coefficients import coefficients, with_hosted
 from workbench.errors import InputError
 from workbench.expected import expected_costs
-from workbench.experiment import choose_questions, unseen_questions, with_reference
 from workbench.footprint import Estimate
 from workbench.foresight import decidable, warnings
 from workbench.grids import Site
@@ -30,6 +29,7 @@ from workbench.power import race
 from workbench.prices import price
 from workbench.racing import settings, terms
 from workbench.records import Coefficients, Configuration, Energy, PluginChoice, plugin_label, plugin_name
+from workbench.selection import choose_questions, unseen_questions, with_reference
 from workbench.space import points
 from workbench.specification import Experiment, read_experiment
 from workbench.tryout import Tryout

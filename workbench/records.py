@@ -383,6 +383,10 @@ class OneOff:
     configurations: tuple[str, ...] = ()
 
 
+HARNESS = "harness"
+"""The one-off work that is the run loop's own: loop, scoring, storing; its seconds are the run's."""
+
+
 Triple = tuple[float, float, float]
 """Low, central and high."""
 

@@ -16,11 +16,9 @@ from workbench.footprint import Estimate, exactly, plus, total
 from workbench.footprint import payback as paid_back
 from workbench.ledger import add, price, scale
 from workbench.recommendation import Recommendation
-from workbench.records import Coefficients, Configuration, Energy, Reading
+from workbench.records import HARNESS, Coefficients, Configuration, Energy, Reading
 from workbench.stats import Array
 from workbench.texts import NOT_MEASURED, energy_text, range_text, significant
-
-LOOP = "harness"  # the one-off work that is the run loop's own; its seconds are the whole run's and hold all others
 
 _BORROWED = 4  # answers; so much do all configurations' deviations count in the estimate of one's
 _UNKNOWN_SPREAD = 1.0  # of a cost, as a share of its mean, where no configuration has two answers; RACE.md §7: 0.5–1.4
@@ -63,7 +61,7 @@ def search_footprint(comparison: Comparison) -> SearchFootprint:
     """What the search took, and what sharing and stopping early spared it."""
     coefficients = restore(comparison.environment["coefficients"])
     spent = comparison.spent
-    works = [reading for work, reading in spent.one_offs.items() if work != LOOP]
+    works = [reading for work, reading in spent.one_offs.items() if work != HARNESS]
     whole = [reading for reading in (spent.reading, *works) if reading is not None]
     saved = None if spent.alone is None or spent.reading is None else add([spent.alone, scale(spent.reading, -1)])
     tokens = 0 if spent.alone is None else _tokens([spent.alone]) - spent.tokens

@@ -17,7 +17,6 @@ from rich.text import Text
 from workbench import registry
 from workbench.comparison import Comparison, Figures
 from workbench.doctor import Finding
-from workbench.experiment import Progress
 from workbench.explanations import notes
 from workbench.exports import sorted_figures
 from workbench.footprint import SHOWN_ANSWERS
@@ -29,6 +28,7 @@ from workbench.recommendation import Recommendation, sentences
 from workbench.records import Answer, Coefficients, StageCost, as_json
 from workbench.region_report import REGION_COLUMNS, region_notes, region_rows
 from workbench.reports import RunOverview
+from workbench.session import Progress
 from workbench.setup import Reply
 from workbench.texts import (
     INDEX_COLUMNS,

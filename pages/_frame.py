@@ -154,7 +154,15 @@ def keep(key: str, value: str | None, first: str | None = None) -> None:
 
 
 def number(
-    label: str, key: str, first: float | None, *, low: float, high: float, step: float, help: str | None = None
+    label: str,
+    key: str,
+    first: float | None,
+    *,
+    low: float,
+    high: float,
+    step: float,
+    help: str | None = None,
+    slide: bool = False,
 ) -> float | None:
     """A number kept in the address under ``key`` and from page to page; ``first``, which may be none, is left out of it."""
     widget = f"choice of {key}"
@@ -171,9 +179,13 @@ def number(
     def changed() -> None:
         keep(key, _written(st.session_state[widget]), _written(first))
 
-    chosen = st.number_input(
-        label, low, high, None, step, "%g", widget, help, changed, placeholder="no bound" if first is None else None
-    )
+    chosen: float | None
+    if slide:
+        chosen = st.slider(label, low, high, step=step, format="%g", key=widget, help=help, on_change=changed)
+    else:
+        chosen = st.number_input(
+            label, low, high, None, step, "%g", widget, help, changed, placeholder=None if first else "none"
+        )
     keep(key, _written(chosen), _written(first))
     return chosen
 

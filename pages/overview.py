@@ -45,7 +45,7 @@ def tiles(comparison: Comparison, recommendation: Recommendation) -> None:
     figures = workbench.headlines(comparison, recommendation.chosen)
     for start in range(0, len(figures), _COLUMNS):
         for column, each in zip(st.columns(_COLUMNS), figures[start : start + _COLUMNS], strict=False):
-            with column.container(border=True, height="stretch", key=f"small range of {each.label}"):
+            with column.container(border=True, height="stretch", gap=None, key=f"small range of {each.label}"):
                 st.metric(each.label, each.value, help=each.known)
                 st.text(each.range or each.known)
 
@@ -98,6 +98,6 @@ if overviews:
                 st.page_link("pages/run.py", label="Run", query_params={"run": record.name})
                 if overview.answers:
                     st.page_link("pages/compare.py", label="Compare", query_params={"run": record.name})
-                    st.page_link("pages/overview.py", label="Overview", query_params={"run": record.name})
+                    st.page_link("pages/answers.py", label="Answers", query_params={"run": record.name})
     if len(overviews) > _RECENT:
         st.caption(f"And {len(overviews) - _RECENT:,} older ones: choose any of them at the top of a page.")

@@ -129,7 +129,8 @@ def drawn(page: Page) -> None:
 
 def test_the_whole_story(app: str, page: Page, shot: Callable[[str], None]) -> None:
     page.goto(app)
-    heading(page, "Run")
+    heading(page, "Overview")
+    expect(page.get_by_text("Nothing here is yours yet")).to_be_visible()
     page.get_by_role("link", name="Compare").click()
     expect(page.get_by_text("There is no run yet")).to_be_visible()
     shot("empty")

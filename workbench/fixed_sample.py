@@ -8,6 +8,7 @@ the same questions, which flatters it a little; nothing is corrected for the num
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isinf
 from typing import Literal
 
 import numpy as np
@@ -160,7 +161,7 @@ class _Choice:
             cheaper = self._cost(row) < self._cost(chosen) - _SAME_COST
             dearer = self._cost(row) / self._cost(chosen) if self._cost(chosen) > 0 else float("inf")
             if row == best and standing[row] != "excluded":
-                reason = f"the best score, but {_times(dearer)} the {self._goal.minimise}"
+                reason = f"the best score, but {_times(dearer, self._goal.minimise)}"
             elif standing[row] == "excluded" and self._below_floor(row):
                 reason = f"below the floor of {self._goal.floor}: {self._mean(row):.3f}"
             elif standing[row] == "excluded":
@@ -168,9 +169,9 @@ class _Choice:
             elif standing[row] == "open" and cheaper:
                 reason = f"cheaper, but neither shown within the margin nor outside it{shown}"
             elif standing[row] == "open":
-                reason = f"{_times(dearer)} the {self._goal.minimise}, and not shown to be within the margin{shown}"
+                reason = f"{_times(dearer, self._goal.minimise)}, and not shown to be within the margin{shown}"
             else:
-                reason = f"good enough, but {_times(dearer)} the {self._goal.minimise}"
+                reason = f"good enough, but {_times(dearer, self._goal.minimise)}"
             self._reject(row, reason, open=standing[row] == "open" and cheaper)
 
     def _below_floor(self, row: int) -> bool:
@@ -277,5 +278,7 @@ def _side(found: Interval | None, boundary: float) -> Side:
     return "excluded" if found.high < boundary else "open"
 
 
-def _times(ratio: float) -> str:
-    return f"{ratio:.2f}×" if ratio < 10 else f"{ratio:.0f}×"
+def _times(ratio: float, unit: str) -> str:
+    if isinf(ratio):
+        return f"more {unit} than none"
+    return f"{ratio:.2f}× the {unit}" if ratio < 10 else f"{ratio:.0f}× the {unit}"

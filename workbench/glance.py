@@ -58,10 +58,28 @@ def headlines(comparison: Comparison, configuration: Configuration) -> list[Head
 
 
 def claim_rows(recommendation: Recommendation) -> list[Row]:
-    """What a race was to show, one row per claim: whether it was shown, with which error, on how many questions."""
+    """What was to be shown of the choice, one row per claim: whether it was, with which error, on how many questions.
+
+    A race states its claims; a fixed sample has one, that the choice is within the margin of the best-scoring setup, and
+    nothing in it is corrected for the number of setups.
+    """
+    chosen, reference, goal = recommendation.chosen, recommendation.reference, recommendation.goal
+    if recommendation.level == "fixed sample" and chosen is not None and reference is not None:
+        difference = recommendation.difference
+        return [
+            {
+                "shown": _shown(chosen == recommendation.proven),
+                "claim": f"Its {goal.metric} is at most {goal.margin:g} below that of the best-scoring setup.",
+                "alpha": 1 - goal.confidence,
+                "about": "these questions",
+                "reference": "itself" if chosen == reference else _named(reference),
+                "difference": "–" if difference is None or chosen == reference else _signed(difference),
+                "questions": f"{recommendation.questions:,}",
+            }
+        ]
     return [
         {
-            "shown": "shown" if claim.shown else "not shown",
+            "shown": _shown(claim.shown),
             "claim": claim.statement,
             "alpha": claim.alpha,
             "about": claim.about,
@@ -208,9 +226,16 @@ def _grams(comparison: Comparison, figures: Figures) -> Headline:
     return Headline(
         label=label,
         value=f"{significant(found.grams_co2e.central)} g",
-        range=f"{range_text(found.grams_co2e)} g in {found.region}",
+        range=f"{range_text(found.grams_co2e)} g in {_where(comparison)}",
         known="Estimated: joules × PUE × grams per kWh of the region's grid. Making the electricity only.",
     )
+
+
+def _where(comparison: Comparison) -> str:
+    """The run's region in words, with the name it has in experiment files."""
+    assert comparison.site is not None
+    region = comparison.site.region
+    return region.name if region.place in ("", region.name) else f"{region.place} ({region.name})"
 
 
 def _dollars(comparison: Comparison, figures: Figures) -> Headline:
@@ -281,6 +306,10 @@ def _binomial(n: int, share: float) -> Array:
 
 
 # --------------------------------------------------------------------------------------------------------------- words
+
+
+def _shown(shown: bool) -> str:
+    return "shown" if shown else "not shown"
 
 
 def _named(configuration: Configuration) -> str:

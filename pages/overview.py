@@ -26,16 +26,15 @@ def example_run() -> tuple[Comparison, Recommendation]:
 def draw(comparison: Comparison, recommendation: Recommendation) -> None:
     """The verdict, the headline figures of its setup, the chart, and what the search took."""
     left, right = st.columns([2, 3], gap="medium")
-    with left:
-        with st.container(border=True):
-            told(recommendation)
-        st.markdown("**What the search took**")
-        for sentence in workbench.search_sentences(comparison, recommendation):
-            st.text(sentence)
+    with left.container(border=True):
+        told(recommendation)
     with right:
         st.altair_chart(pareto(comparison, comparison.goal.minimise, recommendation), width="stretch")
     if recommendation.chosen is not None:
         tiles(comparison, recommendation)
+    st.markdown("**What the search took**")
+    for sentence in workbench.search_sentences(comparison, recommendation):
+        st.text(sentence)
 
 
 def tiles(comparison: Comparison, recommendation: Recommendation) -> None:

@@ -22,7 +22,6 @@ _OBJECTIVES = {
     "dollars": "money",
     "grams_co2e": "CO2e",
 }
-_TWO_LINES = 56  # pixels
 _JSON, _HTML = "application/json", "text/html"
 _TABLES = {
     "csv": ("csv", "text/csv"),
@@ -49,12 +48,16 @@ _SAVINGS = {
     "questions": st.column_config.NumberColumn("Questions", help="That both setups answered."),
 }
 _OTHERS = {
-    "setup": st.column_config.TextColumn("Setup", width=280),
-    "why": st.column_config.TextColumn("Why not", width=400),
-    "open": st.column_config.TextColumn("", width=90),
-    "quality": st.column_config.NumberColumn("Quality", format="%.3f", help="Mean of the metric that decides."),
-    "cost": st.column_config.NumberColumn("Cost", format="%.3g", help="Mean per answer of what is to be small."),
-    "configuration": "Configuration",
+    "setup": st.column_config.TextColumn("Setup", width=250),
+    "why": st.column_config.TextColumn("Why not", width=545),
+    "open": st.column_config.TextColumn("", width=78),
+    "quality": st.column_config.NumberColumn(
+        "Quality", format="%.3f", width=72, help="Mean of the metric that decides."
+    ),
+    "cost": st.column_config.NumberColumn(
+        "Cost", format="%.3g", width=72, help="Mean per answer of what is to be small."
+    ),
+    "configuration": st.column_config.TextColumn("Configuration", width=100),
 }
 
 
@@ -133,13 +136,7 @@ def evidence(comparison: Comparison, recommendation: Recommendation) -> None:
     st.markdown("**Why not the others**")
     rejections = workbench.rejection_rows(comparison, recommendation)
     if rejections:
-        st.dataframe(
-            rejections,
-            hide_index=True,
-            row_height=_TWO_LINES,
-            column_config=roomy(rejections, _OTHERS),
-            placeholder=NOT_MEASURED,
-        )
+        st.dataframe(rejections, hide_index=True, column_config=roomy(rejections, _OTHERS), placeholder=NOT_MEASURED)
         st.caption(f"Cost: {recommendation.goal.minimise.replace('_', ' ')} per answer.")
     else:
         st.caption("There is no other setup in this run.")

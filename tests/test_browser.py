@@ -191,12 +191,12 @@ def test_a_run_is_stopped_and_continued_from_the_page(app: str, page: Page) -> N
     expect(page.get_by_text(f"{TOTAL} of {TOTAL} answers").first).to_be_visible()
 
 
-@pytest.mark.parametrize("name", ["compare", "answers", "run"])
+@pytest.mark.parametrize("name", ["overview", "compare", "answers", "run", "recommend"])
 def test_the_first_thing_opened_may_be_a_link(name: str, app: str, page: Page) -> None:
     filled_store(Path(os.environ["WORKBENCH_STORE"])).close()
     page.goto(f"{app}/{name}?run=demo")
     heading(page, name.title())
-    expect(page.get_by_test_id("stTopNavLink")).to_have_text(["Run", "Compare", "Answers"])
+    expect(page.get_by_test_id("stTopNavLink")).to_contain_text(["Overview", "Run", "Compare", "Answers", "Recommend"])
     page.set_viewport_size({"width": 820, "height": 1180})
     heading(page, name.title())
 
@@ -207,7 +207,7 @@ def test_hostile_texts_are_inert(app: str, page: Page) -> None:
         Path(os.environ["WORKBENCH_STORE"]), name=name, injection=INJECTION, setups=SETUPS[:4], questions=4
     ).close()
     configuration = workbench.watch(name).trials[-1].configuration.id
-    for path in ("run", "compare", "answers"):
+    for path in ("overview", "run", "compare", "answers", "recommend"):
         page.goto(f"{app}/{path}?run={quote(name)}&configuration={configuration}")
         heading(page, path.title())
         drawn(page)

@@ -103,7 +103,7 @@ def test_moving_the_margin_moves_the_choice_and_is_exploratory(runs: Path) -> No
     filled_store(runs).close()
     app = sound(opened("recommend", run="demo"))
     app.slider[0].set_value(0.3).run()
-    assert sound(app).query_params["margin"] == ["0.3"] or app.query_params["margin"] == "0.3"
+    assert sound(app).query_params["margin"] == "0.3"
     assert "Exploratory" in app.warning[0].value
     goal = workbench.changed_goal(workbench.compare("demo").goal, {"margin": 0.3})
     found = workbench.recommend("demo", goal)
@@ -185,6 +185,4 @@ def test_what_is_handed_over_loads_again(runs: Path, own_folder: Path) -> None:
     recommendation = workbench.recommend(comparison)
     Path("setup.yaml").write_text(workbench.setup_file(recommendation, comparison), encoding="utf-8")
     assert workbench.ask("setup.yaml", "When does the ferry leave?").answer.text
-    code = workbench.snippet("it's.yaml")
-    compile_free = code.splitlines()
-    assert 'setup = workbench.load_setup("it\'s.yaml")  # a LangChain Runnable, loaded and warm' in compile_free
+    assert 'setup = workbench.load_setup("it\'s.yaml")  #' in workbench.snippet("it's.yaml")  # quoted by Python itself

@@ -44,6 +44,7 @@ class _Choice:
         self._scores = comparison.matrix.scores[goal.metric]
         self._costs = comparison.matrix.costs
         self._rejections: dict[int, Rejection] = {}
+        self._differences: dict[tuple[int, int], Interval | None] = {}
 
     def make(self) -> Recommendation:
         rows = [row for row in range(len(self._comparison.figures)) if self._eligible(row)]
@@ -263,7 +264,10 @@ class _Choice:
         return float(kept.mean()) if len(kept) else float("nan")
 
     def _difference(self, row: int, best: int) -> Interval | None:
-        return paired_difference(self._scores[row], self._scores[best], self._goal.confidence)
+        if (row, best) not in self._differences:
+            scores = self._scores
+            self._differences[row, best] = paired_difference(scores[row], scores[best], self._goal.confidence)
+        return self._differences[row, best]
 
     def _label(self, row: int) -> str:
         figures: Figures = self._comparison.figures[row]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import socket
@@ -189,6 +190,28 @@ def test_a_run_is_stopped_and_continued_from_the_page(app: str, page: Page) -> N
     drawn(page)
     page.get_by_role("button", name="Continue", exact=True).click()
     expect(page.get_by_text(f"{TOTAL} of {TOTAL} answers").first).to_be_visible()
+
+
+def test_what_if_is_asked_and_the_choice_is_taken_along(app: str, page: Page) -> None:
+    filled_store(Path(os.environ["WORKBENCH_STORE"])).close()
+    page.goto(f"{app}/recommend?run=demo&margin=0.3")
+    heading(page, "Recommend")
+    expect(page.get_by_text("This is not the goal that was declared before the run, so")).to_be_visible()
+    drawn(page)
+    files = {}
+    for name in ("setup.yaml", "certificate.json", "certificate.html", "ask_setup.py", "xlsx"):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=name).click()
+        files[name] = Path(download.value.path()).read_bytes()
+    chosen = yaml.safe_load(files["setup.yaml"])
+    assert chosen["chosen_by"]["exploratory"] is True
+    certificate = json.loads(files["certificate.json"])
+    assert (certificate["goal"]["exploratory"], certificate["goal"]["judged"]["margin"]) == (True, 0.3)
+    assert b"Exploratory" in files["certificate.html"]
+    assert b"load_setup" in files["ask_setup.py"]
+    assert files["xlsx"].startswith(b"PK")
+    page.get_by_role("button", name="Back to the declared goal").click()
+    expect(page).to_have_url(re.compile(r"/recommend\?run=demo$"))
 
 
 @pytest.mark.parametrize("name", ["overview", "compare", "answers", "run", "recommend"])

@@ -1,4 +1,4 @@
-"""Take the README's pictures of the app, from the newest run in the store: docs/images/{run,compare,answers}.png."""
+"""Take the README's pictures of the app, from the newest run in the store: docs/images/{overview,run,compare,answers,recommend}.png."""
 
 from __future__ import annotations
 
@@ -32,9 +32,11 @@ def main() -> None:
     run = runs[0].record.name
     chosen = workbench.recommend(run).chosen
     addresses = {
+        "overview": {"run": run},
         "run": {"run": run},
         "compare": {"run": run},
         "answers": {"run": run, **({"configuration": chosen.id} if chosen else {})},
+        "recommend": {"run": run},
     }
     IMAGES.mkdir(exist_ok=True)
     with socket.socket() as trial:

@@ -17,6 +17,8 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 import workbench
+from workbench.comparison import Comparison
+from workbench.recommendation import Recommendation
 
 # Sessions are threads, and Altair uses a pandas that another thread has only half imported: it must be whole before any page.
 importlib.import_module("pandas")
@@ -28,9 +30,19 @@ ICON = """<svg xmlns="http://www.w3.org/2000/svg" width="64" height="64" viewBox
 <circle cx="26" cy="34" r="8" fill="#e69f00"/><circle cx="46" cy="46" r="5" fill="#fff"/>
 </svg>"""
 
-Colour = Literal["green", "blue", "orange", "red", "gray"]
+Colour = Literal["green", "blue", "orange", "red", "gray", "violet"]
 
-_STYLE = "<style>.stMainBlockContainer {padding-top: 4.5rem; padding-bottom: 3rem}</style>"
+VERDICTS: dict[str, tuple[str, Colour]] = {
+    "decided": ("Decided", "green"),
+    "undecided": ("Undecided", "orange"),
+    "nothing qualifies": ("Nothing qualifies", "red"),
+}
+
+_STYLE = """<style>
+.stMainBlockContainer {padding-top: 4.5rem; padding-bottom: 3rem}
+[class*="st-key-headline"] .stText p, [class*="st-key-headline"] .stText {font-size: 1.2rem; line-height: 1.45; font-weight: 600}
+[class*="st-key-small"] .stText {font-size: 0.85rem; opacity: 0.8}
+</style>"""
 
 _framed: ContextVar[bool] = ContextVar("framed", default=False)
 
@@ -40,16 +52,18 @@ def show() -> None:
     st.set_page_config(page_title="RAG workbench", page_icon=ICON, layout="wide")
     pages = [
         st.Page(_to_the_first, default=True, visibility="hidden"),
-        st.Page("pages/run.py", title="Run", url_path="run"),
-        st.Page("pages/compare.py", title="Compare", url_path="compare"),
-        st.Page("pages/answers.py", title="Answers", url_path="answers"),
+        st.Page("pages/overview.py", title="Overview", url_path="overview", icon=":material/home:"),
+        st.Page("pages/run.py", title="Run", url_path="run", icon=":material/play_circle:"),
+        st.Page("pages/compare.py", title="Compare", url_path="compare", icon=":material/scatter_plot:"),
+        st.Page("pages/answers.py", title="Answers", url_path="answers", icon=":material/quiz:"),
+        st.Page("pages/recommend.py", title="Recommend", url_path="recommend", icon=":material/recommend:"),
     ]
     with explained():
         st.navigation(pages, position="top").run()
 
 
 def _to_the_first() -> None:
-    st.switch_page("pages/run.py")
+    st.switch_page("pages/overview.py")
 
 
 def begin(title: str) -> DeltaGenerator:
@@ -137,6 +151,75 @@ def keep(key: str, value: str | None, first: str | None = None) -> None:
     elif st.query_params.get(key) != value:
         st.query_params[key] = value
     st.session_state[f"last {key}"] = value
+
+
+def number(
+    label: str,
+    key: str,
+    first: float | None,
+    *,
+    low: float,
+    high: float,
+    step: float,
+    help: str | None = None,
+    slide: bool = False,
+) -> float | None:
+    """A number kept in the address under ``key`` and from page to page; ``first``, which may be none, is left out of it."""
+    widget = f"choice of {key}"
+    asked = st.query_params.get(key) or st.session_state.get(f"last {key}") or _written(first)
+    try:
+        value = None if asked == _written(None) else float(asked)
+        if value is not None and not low <= value <= high:
+            raise ValueError
+    except ValueError:
+        st.warning(f"The link names a {key} that is no number from {low:g} to {high:g}.", icon=":material/link_off:")
+        value = first
+    st.session_state[widget] = value
+
+    def changed() -> None:
+        keep(key, _written(st.session_state[widget]), _written(first))
+
+    chosen: float | None
+    if slide:
+        chosen = st.slider(label, low, high, step=step, format="%g", key=widget, help=help, on_change=changed)
+    else:
+        chosen = st.number_input(
+            label, low, high, None, step, "%g", widget, help, changed, placeholder=None if first else "none"
+        )
+    keep(key, _written(chosen), _written(first))
+    return chosen
+
+
+def _written(value: float | None) -> str:
+    return "none" if value is None else f"{value:g}"
+
+
+def forget(*keys: str) -> None:
+    """Take values out of the address and out of what goes from page to page, so that what stood there first is back."""
+    for key in keys:
+        st.query_params.pop(key, None)
+        st.session_state.pop(f"last {key}", None)
+
+
+@st.cache_resource(max_entries=8, show_spinner="Adding up the run")
+def added_up(run: str, *version: float) -> tuple[Comparison, Recommendation]:
+    """The comparison of a run and its recommendation, worked out once per version of the run."""
+    comparison = workbench.compare(run)
+    return comparison, workbench.recommend(comparison)
+
+
+def told(recommendation: Recommendation) -> None:
+    """A recommendation in words: its badge, the first sentence large, then the others."""
+    word, colour = VERDICTS[recommendation.verdict]
+    with st.container(horizontal=True):
+        st.badge(word, color=colour)
+        if recommendation.exploratory:
+            st.badge("Exploratory", color="violet", icon=":material/explore:")
+    first, *others = workbench.sentences(recommendation)
+    with st.container(key=f"headline of {recommendation.run}"):
+        st.text(first)
+    if others:
+        st.text("\n\n".join(others))
 
 
 def chosen_run(runs: Sequence[str], place: DeltaGenerator) -> str:

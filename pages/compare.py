@@ -5,16 +5,10 @@ from functools import partial
 import streamlit as st
 
 import workbench
-from pages._frame import Colour, begin, choose, chosen_run, roomy
+from pages._frame import added_up, begin, choose, chosen_run, roomy, told
 from workbench.charts import pareto
-from workbench.comparison import Comparison, winners
-from workbench.recommendation import Recommendation
+from workbench.comparison import winners
 
-_VERDICTS: dict[str, tuple[str, Colour]] = {
-    "decided": ("Decided", "green"),
-    "undecided": ("Undecided", "orange"),
-    "nothing qualifies": ("Nothing qualifies", "red"),
-}
 _FILES = {"csv": "text/csv", "json": "application/json", "markdown": "text/markdown", "html": "text/html"}
 _ENDINGS = {"markdown": "md"}
 _COLUMNS = {
@@ -57,13 +51,6 @@ _COLUMNS = {
 }
 
 
-@st.cache_resource(max_entries=8, show_spinner="Adding up the run")
-def added_up(run: str, *version: float) -> tuple[Comparison, Recommendation]:
-    """The comparison of a run and its recommendation, worked out once per version of the run."""
-    comparison = workbench.compare(run)
-    return comparison, workbench.recommend(comparison)
-
-
 beside = begin("Compare")
 overviews = {overview.record.name: overview for overview in workbench.runs()}
 overview = overviews[chosen_run(list(overviews), beside)]
@@ -81,9 +68,7 @@ if record.state != "finished":
 
 left, right = st.columns([2, 3], gap="medium")
 with left.container(border=True):
-    word, colour = _VERDICTS[recommendation.verdict]
-    st.badge(word, color=colour)
-    st.text("\n\n".join(workbench.sentences(recommendation)))
+    told(recommendation)
 with right:
     costs = sorted(("joules", "tokens", "seconds"), key=lambda unit: unit != comparison.goal.minimise)
     cost = choose("Cost", "cost", costs, pills=True)

@@ -42,7 +42,7 @@ LAYERS = (
 READING = (
     "comparison breakdown mappings footprint impacts verdict fixed_sample raced recommendation search_footprint charts "
     "exports explanations texts html_report region_report reports views certificate certificate_html verification pairing "
-    "gating gate_report plans"
+    "gating gate_report plans glance showcase handover spreadsheet"
 )
 TOP = (
     "__init__ __main__ commands terminal doctor self_test imports setup launch app_server foresight sampling calibration "
@@ -91,14 +91,18 @@ PUBLIC = [
     "ask",
     "budget",
     "certify",
+    "changed_goal",
     "check",
+    "claim_rows",
     "compare",
     "comparison_rows",
     "embedded_models",
+    "example",
     "experiments",
     "export",
     "free_name",
     "gate",
+    "headlines",
     "launched",
     "ledger_rows",
     "load_corpus",
@@ -112,11 +116,16 @@ PUBLIC = [
     "read_experiment",
     "recommend",
     "regions",
+    "rejection_rows",
     "reprice",
     "resume",
     "run",
     "runs",
+    "saving_rows",
+    "search_sentences",
     "sentences",
+    "setup_file",
+    "snippet",
     "start",
     "stop",
     "verify",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import socket
@@ -129,7 +130,8 @@ def drawn(page: Page) -> None:
 
 def test_the_whole_story(app: str, page: Page, shot: Callable[[str], None]) -> None:
     page.goto(app)
-    heading(page, "Run")
+    heading(page, "Overview")
+    expect(page.get_by_text("Nothing here is yours yet")).to_be_visible()
     page.get_by_role("link", name="Compare").click()
     expect(page.get_by_text("There is no run yet")).to_be_visible()
     shot("empty")
@@ -190,12 +192,34 @@ def test_a_run_is_stopped_and_continued_from_the_page(app: str, page: Page) -> N
     expect(page.get_by_text(f"{TOTAL} of {TOTAL} answers").first).to_be_visible()
 
 
-@pytest.mark.parametrize("name", ["compare", "answers", "run"])
+def test_what_if_is_asked_and_the_choice_is_taken_along(app: str, page: Page) -> None:
+    filled_store(Path(os.environ["WORKBENCH_STORE"])).close()
+    page.goto(f"{app}/recommend?run=demo&margin=0.3")
+    heading(page, "Recommend")
+    expect(page.get_by_text("This is not the goal that was declared before the run, so")).to_be_visible()
+    drawn(page)
+    files = {}
+    for name in ("setup.yaml", "certificate.json", "certificate.html", "ask_setup.py", "xlsx"):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=name).click()
+        files[name] = Path(download.value.path()).read_bytes()
+    chosen = yaml.safe_load(files["setup.yaml"])
+    assert chosen["chosen_by"]["exploratory"] is True
+    certificate = json.loads(files["certificate.json"])
+    assert (certificate["goal"]["exploratory"], certificate["goal"]["judged"]["margin"]) == (True, 0.3)
+    assert b"Exploratory" in files["certificate.html"]
+    assert b"load_setup" in files["ask_setup.py"]
+    assert files["xlsx"].startswith(b"PK")
+    page.get_by_role("button", name="Back to the declared goal").click()
+    expect(page).to_have_url(re.compile(r"/recommend\?run=demo$"))
+
+
+@pytest.mark.parametrize("name", ["overview", "compare", "answers", "run", "recommend"])
 def test_the_first_thing_opened_may_be_a_link(name: str, app: str, page: Page) -> None:
     filled_store(Path(os.environ["WORKBENCH_STORE"])).close()
     page.goto(f"{app}/{name}?run=demo")
     heading(page, name.title())
-    expect(page.get_by_test_id("stTopNavLink")).to_have_text(["Run", "Compare", "Answers"])
+    expect(page.get_by_test_id("stTopNavLink")).to_contain_text(["Overview", "Run", "Compare", "Answers", "Recommend"])
     page.set_viewport_size({"width": 820, "height": 1180})
     heading(page, name.title())
 
@@ -206,7 +230,7 @@ def test_hostile_texts_are_inert(app: str, page: Page) -> None:
         Path(os.environ["WORKBENCH_STORE"]), name=name, injection=INJECTION, setups=SETUPS[:4], questions=4
     ).close()
     configuration = workbench.watch(name).trials[-1].configuration.id
-    for path in ("run", "compare", "answers"):
+    for path in ("overview", "run", "compare", "answers", "recommend"):
         page.goto(f"{app}/{path}?run={quote(name)}&configuration={configuration}")
         heading(page, path.title())
         drawn(page)

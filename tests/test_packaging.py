@@ -64,7 +64,9 @@ def shipped(folder: str) -> set[str]:
     return {(inside / path.relative_to(ROOT / folder)).as_posix() for path in files}
 
 
-@pytest.mark.parametrize("folder", ["pages", "corpora", "evals", "workbench/prompts", "workbench/tables"])
+@pytest.mark.parametrize(
+    "folder", ["pages", "corpora", "evals", "workbench/prompts", "workbench/tables", "workbench/examples_data"]
+)
 def test_the_wheel_carries_every_file_of(folder: str, wheel: Path) -> None:
     expected = shipped(folder)
     assert expected, f"{folder} is empty in the checkout"

@@ -98,7 +98,7 @@ def test_an_empty_store_is_like_none(page: str, store: Path) -> None:
 
 def test_the_root_leads_to_the_first_page(store: Path) -> None:
     app = sound(AppTest.from_file(str(ROOT / "app.py"), default_timeout=30).run())
-    assert heading(app) == "Run"
+    assert heading(app) == "Overview"
 
 
 # ----------------------------------------------------------------------------------------------------- finished run

@@ -9,7 +9,8 @@ import pytest
 import workbench
 from tests.conftest import experiment
 from workbench.errors import InputError
-from workbench.setup import Setup, setup_text
+from workbench.handover import setup_text
+from workbench.setup import Setup
 
 STORED = {"corpus": "tiny", "evalset": "tiny", "seed": 7}
 

@@ -59,14 +59,17 @@ def pareto(
 ) -> alt.LayerChart:
     """Quality against joules, tokens or another cost per answer: one point per configuration, its interval, the frontier.
 
-    The recommended configuration is ringed and labelled. What was not measured cannot be drawn; the subtitle counts it.
+    The recommended configuration and its reference are ringed and labelled. What was not measured cannot be drawn; the subtitle counts it.
     Raises ``InputError`` for a cost that is none of ``UNITS``.
     """
     if cost not in UNITS:
         raise InputError(f"cost is {cost!r}; expected one of {', '.join(UNITS)}")
     chosen = recommendation.chosen.id if recommendation is not None and recommendation.chosen is not None else None
     label = "recommended" if recommendation is None or recommendation.verdict == "decided" else "provisional choice"
-    points = _points(comparison, cost, chosen)
+    reference = (
+        recommendation.reference.id if recommendation is not None and recommendation.reference is not None else None
+    )
+    points = _points(comparison, cost, chosen, reference)
     if not points:
         return _nothing_to_draw(
             f"Nothing to draw: no configuration has both {comparison.goal.metric} and measured {cost}."
@@ -85,14 +88,14 @@ def pareto(
     marks = base.mark_point(size=110, filled=True, opacity=1).encode(
         shape=_shape(points), color=_colour(points), tooltip=_tooltip(cost)
     )
-    ringed = base.transform_filter(alt.FieldEqualPredicate(field="chosen", equal=True))
-    ring = ringed.mark_point(size=380, shape="circle", filled=False, strokeWidth=3, color=_CHOSEN, opacity=1)
-    side: Literal["left", "right"] = _freer_side(points)
-    away = 16 if side == "right" else -16
-    name = ringed.mark_text(
-        align="left" if side == "right" else "right", dx=away, dy=-12, fontSize=13, fontWeight="bold", color=_CHOSEN
-    ).encode(text=alt.value(label))
-    layers = [_frontier(points, x, y), bars, marks, ring, name]
+    whom = "reference" if recommendation is not None and recommendation.level == "reference" else "best score"
+    layers = [
+        _frontier(points, x, y),
+        bars,
+        marks,
+        *_ringed(base, points, "reference", whom, _NEUTRAL),
+        *_ringed(base, points, "chosen", label, _CHOSEN),
+    ]
     return _configured(
         alt.LayerChart(layer=layers).properties(width="container", height=420, title=_title(comparison, points, cost))
     )
@@ -140,7 +143,7 @@ def _nothing_to_draw(reason: str) -> alt.LayerChart:
     return _configured(alt.LayerChart(layer=[text]).properties(width="container", height=80))
 
 
-def _points(comparison: Comparison, cost: str, chosen: str | None) -> list[dict[str, Any]]:
+def _points(comparison: Comparison, cost: str, chosen: str | None, reference: str | None) -> list[dict[str, Any]]:
     """One mapping per configuration that has a quality and a cost."""
     known = []
     for figures, costs in zip(comparison.figures, comparison.matrix.costs[cost], strict=True):
@@ -161,6 +164,7 @@ def _points(comparison: Comparison, cost: str, chosen: str | None) -> list[dict[
                 "high": quality.high,
                 "cost": value,
                 "chosen": figures.configuration.id == chosen,
+                "reference": figures.configuration.id == reference != chosen,
                 "frontier": flag,
                 "exact quality": f"{quality.mean:.4f} ({quality.low:.4f} to {quality.high:.4f})",
                 "exact cost": f"{value:.4g} {_UNITS[cost]}{_range(comparison, figures.configuration.id, cost)}",
@@ -224,9 +228,27 @@ def _tooltip(cost: str) -> list[alt.Tooltip]:
     ]
 
 
-def _freer_side(points: Sequence[Mapping[str, Any]]) -> Literal["left", "right"]:
-    """The side of the chosen point on which fewer others would lie under its label."""
-    chosen = next((each for each in points if each["chosen"]), None)
+def _ringed(
+    base: alt.Chart, points: Sequence[Mapping[str, Any]], role: str, label: str, colour: str
+) -> tuple[alt.Chart, alt.Chart]:
+    """A ring around the point of a role, and its label."""
+    point = base.transform_filter(alt.FieldEqualPredicate(field=role, equal=True))
+    ring = point.mark_point(size=380, shape="circle", filled=False, strokeWidth=3, color=colour, opacity=1)
+    side = _freer_side(points, role)
+    name = point.mark_text(
+        align="left" if side == "right" else "right",
+        dx=16 if side == "right" else -16,
+        dy=-12,
+        fontSize=13,
+        fontWeight="bold",
+        color=colour,
+    ).encode(text=alt.value(label))
+    return ring, name
+
+
+def _freer_side(points: Sequence[Mapping[str, Any]], role: str) -> Literal["left", "right"]:
+    """The side of the point of a role on which fewer others would lie under its label."""
+    chosen = next((each for each in points if each[role]), None)
     if chosen is None:
         return "right"
     scaled = [math.log(each["cost"]) if _logarithmic(points) else each["cost"] for each in points]

@@ -1,4 +1,4 @@
-"""A comparison, or answers, as CSV, JSON, Markdown or one self-contained HTML file."""
+"""A comparison, or answers, as CSV, JSON, Markdown, one self-contained HTML file or a workbook."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import html
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,20 +48,26 @@ from workbench.texts import (
 _FORMULA = ("=", "+", "-", "@")
 
 
-def export(comparison: Comparison, format: str) -> str:
-    """The comparison in one of the formats (``csv``, ``json``, ``markdown``, ``html``)."""
-    writers = {"csv": _csv, "json": _json, "markdown": _markdown, "html": _html}
+def export(comparison: Comparison, format: str) -> str | bytes:
+    """The comparison in one of the formats: text (``csv``, ``json``, ``markdown``, ``html``), or the bytes of ``xlsx``."""
+    writers: dict[str, Callable[[Comparison], str | bytes]] = {
+        "csv": _csv,
+        "json": _json,
+        "markdown": _markdown,
+        "html": _html,
+        "xlsx": _xlsx,
+    }
     if format not in writers:
         raise InputError(f"format is {format!r}; expected one of {', '.join(writers)}")
     return writers[format](comparison)
 
 
-def write(text: str, path: Path) -> None:
-    """Write a text to a file, replacing it only when complete."""
+def write(content: str | bytes, path: Path) -> None:
+    """Write a text, or bytes, to a file, replacing it only when complete."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.part")
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
         temporary.replace(path)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}; name another file with --out") from error
@@ -220,7 +226,8 @@ def _json(comparison: Comparison) -> str:
     return json.dumps(as_mapping(comparison), ensure_ascii=False, indent=2) + "\n"
 
 
-def _csv(comparison: Comparison) -> str:
+def table(comparison: Comparison) -> tuple[list[str], list[list[Any]]]:
+    """Columns and rows of the comparison for programs: every figure in a column of its own, cheapest first."""
     axes = varying_axes(comparison)
     columns = ["configuration", "label", "state", *axes]
     for metric in comparison.matrix.scores:
@@ -231,12 +238,12 @@ def _csv(comparison: Comparison) -> str:
     columns += [f"grams_co2e_per_{SHOWN_ANSWERS}_{level}" for level in Estimate._fields] + ["region"]
     columns += [f"dollars_per_{SHOWN_ANSWERS}", "failures", "lost", "index_bytes", "index_build_joules"]
     columns += ["index_recall", "repeat_deviation", "frontier"]
-    table = []
+    found = []
     for figures in sorted_figures(comparison):
         row: list[Any] = [figures.configuration.id, figures.configuration.label, figures.state]
         row += [axis_text(figures, axis) for axis in axes]
-        for found in figures.scores.values():
-            row += ["", "", "", ""] if found is None else [found.mean, found.low, found.high, found.n]
+        for score in figures.scores.values():
+            row += ["", "", "", ""] if score is None else [score.mean, score.low, score.high, score.n]
         row += [figures.tokens_in, figures.tokens_out]
         row += [None, None] if figures.seconds is None else [figures.seconds.p50, figures.seconds.p95]
         joules = figures.joules
@@ -255,20 +262,25 @@ def _csv(comparison: Comparison) -> str:
         index, built = figures.index, figures.index_joules
         row += [index and index.bytes, built and built.central, index and index.recall, figures.repeat_deviation]
         row.append(figures.frontier)
-        table.append(row)
-    return csv_text(columns, table)
+        found.append(row)
+    return columns, found
 
 
-def csv_text(columns: Sequence[str], table: Iterable[Sequence[Any]]) -> str:
+def _csv(comparison: Comparison) -> str:
+    return csv_text(*table(comparison))
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """Rows as CSV; a text that a spreadsheet would take for a formula gets an apostrophe in front."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([_neutral(column) for column in columns])
-    writer.writerows([_neutral(value) for value in row] for row in table)
+    writer.writerow([cell_value(column) for column in columns])
+    writer.writerows([cell_value(value) for value in row] for row in rows)
     return buffer.getvalue()
 
 
-def _neutral(value: Any) -> Any:
+def cell_value(value: Any) -> Any:
+    """A value as it may stand in a spreadsheet: a text that would be taken for a formula gets an apostrophe in front."""
     if not isinstance(value, str):
         return value
     text = value.replace("\r\n", "\n").replace("\r", "\n")  # a bare carriage return would end the row
@@ -294,6 +306,11 @@ def _cell(text: str) -> str:
 def _html(comparison: Comparison) -> str:
     page: str = require("workbench.html_report", "the HTML report").render(comparison)
     return page
+
+
+def _xlsx(comparison: Comparison) -> bytes:
+    content: bytes = require("workbench.spreadsheet", "the workbook").render(comparison)
+    return content
 
 
 # ---------------------------------------------------------------------------------------------------------- answers

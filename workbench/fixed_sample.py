@@ -8,6 +8,7 @@ the same questions, which flatters it a little; nothing is corrected for the num
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isinf
 from typing import Literal
 
 import numpy as np
@@ -43,6 +44,7 @@ class _Choice:
         self._scores = comparison.matrix.scores[goal.metric]
         self._costs = comparison.matrix.costs
         self._rejections: dict[int, Rejection] = {}
+        self._differences: dict[tuple[int, int], Interval | None] = {}
 
     def make(self) -> Recommendation:
         rows = [row for row in range(len(self._comparison.figures)) if self._eligible(row)]
@@ -160,7 +162,7 @@ class _Choice:
             cheaper = self._cost(row) < self._cost(chosen) - _SAME_COST
             dearer = self._cost(row) / self._cost(chosen) if self._cost(chosen) > 0 else float("inf")
             if row == best and standing[row] != "excluded":
-                reason = f"the best score, but {_times(dearer)} the {self._goal.minimise}"
+                reason = f"the best score, but {_times(dearer, self._goal.minimise)}"
             elif standing[row] == "excluded" and self._below_floor(row):
                 reason = f"below the floor of {self._goal.floor}: {self._mean(row):.3f}"
             elif standing[row] == "excluded":
@@ -168,9 +170,9 @@ class _Choice:
             elif standing[row] == "open" and cheaper:
                 reason = f"cheaper, but neither shown within the margin nor outside it{shown}"
             elif standing[row] == "open":
-                reason = f"{_times(dearer)} the {self._goal.minimise}, and not shown to be within the margin{shown}"
+                reason = f"{_times(dearer, self._goal.minimise)}, and not shown to be within the margin{shown}"
             else:
-                reason = f"good enough, but {_times(dearer)} the {self._goal.minimise}"
+                reason = f"good enough, but {_times(dearer, self._goal.minimise)}"
             self._reject(row, reason, open=standing[row] == "open" and cheaper)
 
     def _below_floor(self, row: int) -> bool:
@@ -262,7 +264,10 @@ class _Choice:
         return float(kept.mean()) if len(kept) else float("nan")
 
     def _difference(self, row: int, best: int) -> Interval | None:
-        return paired_difference(self._scores[row], self._scores[best], self._goal.confidence)
+        if (row, best) not in self._differences:
+            scores = self._scores
+            self._differences[row, best] = paired_difference(scores[row], scores[best], self._goal.confidence)
+        return self._differences[row, best]
 
     def _label(self, row: int) -> str:
         figures: Figures = self._comparison.figures[row]
@@ -277,5 +282,7 @@ def _side(found: Interval | None, boundary: float) -> Side:
     return "excluded" if found.high < boundary else "open"
 
 
-def _times(ratio: float) -> str:
-    return f"{ratio:.2f}×" if ratio < 10 else f"{ratio:.0f}×"
+def _times(ratio: float, unit: str) -> str:
+    if isinf(ratio):
+        return f"more {unit} than none"
+    return f"{ratio:.2f}× the {unit}" if ratio < 10 else f"{ratio:.0f}× the {unit}"

@@ -64,6 +64,7 @@ _EXTRA_OF = {
     "langchain_core": "hosted",
     "altair": "charts",
     "vl_convert": "charts",
+    "xlsxwriter": "app",
     "streamlit": "app",
     "pandas": "app",
     "langchain_text_splitters": "splitters",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,20 +11,15 @@ import yaml
 
 from workbench import registry
 from workbench.coefficients import coefficients, with_hosted
-from workbench.comparison import Comparison
 from workbench.errors import InputError
-from workbench.exports import as_mapping as comparison_mapping
+from workbench.handover import FORMAT
 from workbench.hosted import of_choices
 from workbench.library import load_corpus, load_evalset
 from workbench.pipeline import Pipeline, Task
-from workbench.recommendation import Recommendation
-from workbench.recommendation import as_mapping as recommendation_mapping
 from workbench.records import DEFAULT_AXES, Answer, Coefficients, Configuration, OneOff, Question
 from workbench.space import point_configuration
 from workbench.specification import one_point
 from workbench.weights import cache_folder
-
-FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,39 +30,6 @@ class Reply:
     answer: Answer
     coefficients: Coefficients
     notes: tuple[str, ...]
-
-
-def setup_text(recommendation: Recommendation, comparison: Comparison, experiment: Mapping[str, Any]) -> str:
-    """The setup file of a recommendation's choice: axes, corpus, fingerprints, measured figures, evidence.
-
-    ``experiment`` is the run's, as it is stored: it names the data, and the seed that drew the worked examples.
-    """
-    chosen = recommendation.chosen
-    if chosen is None:
-        raise InputError("nothing qualifies, so there is no setup to write; see why with: workbench recommend")
-    measured = next(each for each in comparison_mapping(comparison)["configurations"] if each["id"] == chosen.id)
-    evidence = recommendation_mapping(recommendation)
-    content = {
-        "setup": FORMAT,
-        "configuration": dict(chosen.axes),
-        "corpus": {"name": experiment["corpus"], "digest": comparison.environment["corpus"]["digest"]},
-        **({"examples_from": _examples_from(comparison, experiment)} if chosen["examples"] else {}),
-        "fingerprints": dict(chosen.fingerprints),
-        "chosen_by": {
-            key: evidence[key]
-            for key in ("run", "verdict", "exploratory", "goal", "questions", "difference", "ratios", "summary")
-        },
-        "measured": {
-            key: measured[key]
-            for key in ("scores", "tokens_in", "tokens_out", "seconds", "joules", "joules_per_correct")
-        },
-    }
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
-
-
-def _examples_from(comparison: Comparison, experiment: Mapping[str, Any]) -> dict[str, Any]:
-    digest = comparison.environment["evalset"]["digest"]
-    return {"evalset": experiment["evalset"], "digest": digest, "seed": experiment["seed"]}
 
 
 class Setup:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil, inf, log, log1p, sqrt
 from statistics import NormalDist
 
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 RESAMPLES = 2000
+_KEPT_UP_TO = 2_000  # rows; their counts take 32 MB
 DIFFERENCE_PRIOR = (-1.0, 1.0)  # one question lost, one won
 SCORE_PRIOR = (0.0, 1.0)  # one wrong answer, one right
 MOST_QUESTIONS = 100_000  # more than this nobody will ask
@@ -281,11 +283,19 @@ def _student(probability: float, degrees: Array) -> Array:
 
 def _resampled(columns: Array, seed: int) -> Array:
     """Means of ``RESAMPLES`` bootstrap samples of the rows: shape (resamples, columns)."""
-    generator = np.random.default_rng(seed)
     n = len(columns)
-    counts = generator.multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+    counts = _kept_counts(n, seed) if n <= _KEPT_UP_TO else _counts(n, seed)
     means: Array = counts @ columns / n
     return means
+
+
+def _counts(n: int, seed: int) -> Array:
+    """How often each of ``n`` rows is in each sample; the same for every setup with as many questions."""
+    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+    return counts.astype(float)
+
+
+_kept_counts = lru_cache(maxsize=4)(_counts)  # drawing them takes a hundred times as long as using them
 
 
 def _bounds(values: Array, confidence: float) -> tuple[float, float]:

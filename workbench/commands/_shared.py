@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-FORMATS = click.Choice(["table", "csv", "json", "markdown", "html"])
+FORMATS = click.Choice(["table", "csv", "json", "markdown", "html", "xlsx"])
 
 
 def lazy(module: str) -> Any:
@@ -40,13 +40,15 @@ out_option = click.option(
 )
 
 
-def deliver(text: str, out: Path | None) -> None:
-    """Write text to a file, or to standard output."""
-    if out is None:
-        sys.stdout.write(text)
-    else:
-        lazy("exports").write(text, out)
+def deliver(content: str | bytes, out: Path | None) -> None:
+    """Write text, or bytes, to a file, or to standard output."""
+    if out is not None:
+        lazy("exports").write(content, out)
         click.echo(f"written: {out}", err=True)
+    elif isinstance(content, bytes):
+        sys.stdout.buffer.write(content)
+    else:
+        sys.stdout.write(content)
 
 
 def print_findings(context: click.Context, found: Any, format_: str, bad: int) -> None:

@@ -29,7 +29,7 @@ def compare(runs: tuple[str, ...], format_: str, answers: int | None, out: Path 
     """
     exports, terminal = lazy("exports"), lazy("terminal")
     if out is not None and format_ == "table":
-        raise click.UsageError("--out needs --format csv, json, markdown or html")
+        raise click.UsageError("--out needs --format csv, json, markdown, html or xlsx")
     if out is not None and len(runs) > 1:
         raise click.UsageError("--out holds one run; name one")
     with_store = open_store(store_url)
@@ -102,7 +102,7 @@ def recommend(
         lazy("terminal").print_recommendation(found)
     if out is not None and found.chosen is not None:
         experiment = with_store.get(comparison.run).experiment
-        deliver(lazy("setup").setup_text(found, comparison, experiment), out)
+        deliver(lazy("handover").setup_text(found, comparison, experiment), out)
     if certificate_file is None and out is not None:
         if comparison.state in lazy("store").AT_WORK:
             click.echo(f"no certificate is written while run {comparison.run} is {comparison.state}", err=True)

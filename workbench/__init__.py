@@ -22,6 +22,7 @@ _HOME = {
     "Corpus": "records",
     "EvalSet": "records",
     "Experiment": "specification",
+    "Playground": "playground",
     "Recommendation": "verdict",
     "Store": "store",
     "WorkbenchError": "errors",

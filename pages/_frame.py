@@ -40,9 +40,11 @@ def show() -> None:
     st.set_page_config(page_title="RAG workbench", page_icon=ICON, layout="wide")
     pages = [
         st.Page(_to_the_first, default=True, visibility="hidden"),
+        st.Page("pages/experiment.py", title="Experiment", url_path="experiment"),
         st.Page("pages/run.py", title="Run", url_path="run"),
         st.Page("pages/compare.py", title="Compare", url_path="compare"),
         st.Page("pages/answers.py", title="Answers", url_path="answers"),
+        st.Page("pages/playground.py", title="Playground", url_path="playground"),
     ]
     with explained():
         st.navigation(pages, position="top").run()

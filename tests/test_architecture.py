@@ -41,11 +41,11 @@ LAYERS = (
 READING = (
     "comparison breakdown mappings footprint impacts verdict fixed_sample raced recommendation search_footprint charts "
     "exports explanations texts html_report region_report reports views certificate certificate_html verification pairing "
-    "gating gate_report plans"
+    "gating gate_report plans forms playground"
 )
 TOP = (
     "__init__ __main__ commands terminal doctor self_test imports setup launch app_server foresight sampling calibration "
-    "workload tryout planning plan_report"
+    "workload tryout planning plan_report project playground_worker"
 )
 RUNNING = {"pipeline", "experiment", "index", *registry.KINDS}
 
@@ -82,9 +82,11 @@ PUBLIC = [
     "Corpus",
     "EvalSet",
     "Experiment",
+    "Playground",
     "Recommendation",
     "Store",
     "WorkbenchError",
+    "add_question",
     "answer_rows",
     "answers",
     "ask",
@@ -98,6 +100,7 @@ PUBLIC = [
     "export",
     "free_name",
     "gate",
+    "import_upload",
     "launched",
     "ledger_rows",
     "load_corpus",
@@ -105,9 +108,14 @@ PUBLIC = [
     "load_setup",
     "notes",
     "outline",
+    "own_evalsets",
     "pause",
     "plan",
+    "plan_notes",
+    "plan_rows",
+    "plan_sentences",
     "plugins",
+    "prompt_text",
     "read_experiment",
     "recommend",
     "regions",
@@ -115,6 +123,7 @@ PUBLIC = [
     "resume",
     "run",
     "runs",
+    "save_experiment",
     "sentences",
     "start",
     "stop",

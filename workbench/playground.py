@@ -24,6 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 from workbench.errors import InputError, MachineError
 from workbench.records import Energy, Passage
 from workbench.store import default_url
+from workbench.texts import NOT_MEASURED, significant
 
 MOST_SETUPS = 3
 LONGEST_QUESTION = 4000  # characters
@@ -73,6 +74,53 @@ class Told:
     prompt: str
     rows: tuple[dict[str, Any], ...]
     notes: tuple[str, ...]
+
+
+def setup_files() -> list[str]:
+    """Setup files of the current folder and of its ``setups``, as ``workbench recommend`` writes them."""
+    found = []
+    for path in sorted([*Path().glob("*.yaml"), *Path("setups").glob("*.yaml")]):
+        with suppress(OSError), path.open("rb") as file:
+            if file.read(6) == b"setup:":
+                found.append(str(path))
+    return found
+
+
+def figures(told: Told) -> list[tuple[str, str, str]]:
+    """What an answer took as (name, value, how it is known), in the order people ask for it."""
+    counts = (told.tokens_in, told.tokens_out)
+    cached = f"; {told.tokens_cached:,} of the prompt's were cached" if told.tokens_cached else ""
+    energy = told.joules
+    disturbed = "" if told.undisturbed else "; other processes kept the machine busy, so it is disturbed"
+    first = NOT_MEASURED if told.seconds_to_first_token is None else f"{significant(told.seconds_to_first_token)} s"
+    return [
+        (
+            "Tokens",
+            NOT_MEASURED if None in counts else f"{told.tokens_in:,} in, {told.tokens_out:,} out",
+            f"Of the prompt and of the answer, as the model counts them{cached}.",
+        ),
+        (
+            "First token after",
+            "no model" if not told.prompt and counts == (0, 0) else first,
+            f"From the call of the model on{disturbed}.",
+        ),
+        (
+            "Whole answer",
+            NOT_MEASURED if told.seconds is None else f"{significant(told.seconds)} s",
+            f"Every stage, as if the answer had run alone{disturbed}.",
+        ),
+        (
+            "Energy",
+            NOT_MEASURED
+            if energy is None
+            else f"{significant(energy.central)} J ({significant(energy.low)}–{significant(energy.high)} J)",
+            "Nothing that counts energy saw all of its work."
+            if energy is None
+            else f"Estimated from {energy.source.replace('_', ' ')}, as if the answer had run alone: {energy.includes}."
+            if energy.source != "counter"
+            else f"From energy counters: {energy.includes}.",
+        ),
+    ]
 
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)

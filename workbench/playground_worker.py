@@ -95,7 +95,9 @@ class Worker:
         notes = (*setup.notes, *answer.reused)
         if edited:
             unused = configuration["model"] == "none"
-            said = "it has no model, so that no prompt was used" if unused else "the prompt was edited for this question"
+            said = (
+                "it has no model, so that no prompt was used" if unused else "the prompt was edited for this question"
+            )
             notes = (said, *notes)
         return _reply(answer, configuration, notes)
 
@@ -142,7 +144,11 @@ def _setup(asked: Asked, prompt: Path | None) -> _Setup:
     axes: dict[str, Any]
     if asked.file:
         content = read_setup(asked.file)
-        axes, corpus_name, shown = dict(content["configuration"]), content["corpus"]["name"], content.get("examples_from")
+        axes, corpus_name, shown = (
+            dict(content["configuration"]),
+            content["corpus"]["name"],
+            content.get("examples_from"),
+        )
     else:
         store = Store(create=False)
         record = store.get(asked.run)
@@ -160,12 +166,13 @@ def _setup(asked: Asked, prompt: Path | None) -> _Setup:
         content = {**content, "fingerprints": kept}
     configuration = point_configuration(one_point(axes, asked.file or asked.run))
     corpus = load_corpus(corpus_name)
-    needed = shown and (configuration["examples"] or configuration.is_bound)
+    if not (configuration["examples"] or configuration.is_bound):
+        shown = None
     return _Setup(
         configuration=configuration,
         corpus=corpus,
-        evalset=load_evalset(shown["evalset"], corpus, seed=shown["seed"]) if needed else None,
-        seed=shown["seed"] if needed else 0,
+        evalset=load_evalset(shown["evalset"], corpus, seed=shown["seed"]) if shown else None,
+        seed=shown["seed"] if shown else 0,
         notes=changes_since(content, corpus.digest, configuration),
     )
 

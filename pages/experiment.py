@@ -113,6 +113,7 @@ def several(field: Field, key: str, default: Sequence[str]) -> list[str]:
         help=field.help,
         placeholder=f"default: {field.default}" if field.default else "default",
         accept_new_options=field.free,
+        wrap=True,
     )
 
 
@@ -162,11 +163,13 @@ def axes_of(base: str, space: Mapping[str, Any]) -> tuple[dict[str, list[str]], 
 def parameters_of(choice: str, fields: list[Field], key: str, given: Mapping[str, list[str]]) -> dict[str, list[str]]:
     """The parameters of a plugin, behind a button beside its name."""
     with st.container(horizontal=True, vertical_alignment="center"):
+        st.text(choice, width="content")
         with st.popover("Parameters", icon=":material/tune:"):
             st.caption("Values to try; with several, every combination.")
             found = {field.key: several(field, f"{key} {field.key}", given.get(field.key, [])) for field in fields}
         set_ = [f"{name}={' | '.join(values)}" for name, values in found.items() if values]
-        st.text(f"{choice}  {', '.join(set_)}")
+        if set_:
+            st.text(", ".join(set_), width="content")
     return found
 
 
@@ -253,9 +256,7 @@ def draw_plan(plan: Plan) -> None:
     for each in plan.decidable:
         st.text(f"{each.about.capitalize()} against {each.against}: {each.statement}.")
     for warning in plan.warnings:
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.badge("mind", color="orange", icon=":material/warning:")
-            st.text(warning)
+        st.text(f"⚠ {warning}")
     with st.expander("How these figures are known"):
         for note in (*gone, *workbench.plan_notes(plan)):
             st.text(note)

@@ -72,7 +72,7 @@ def test_setups_answer_in_turn_in_pieces_with_what_it_took(tiny: dict[str, str],
     assert told[0].tokens_in > 20
     assert told[0].tokens_out == len(SAID.split())
     assert told[0].seconds_to_first_token is not None
-    assert [passage.chunk.document_id for passage in told[0].passages][0] == "lighthouse"
+    assert told[0].passages[0].chunk.document_id == "lighthouse"
     assert len(told[0].passages) == 3
     assert told[1].tokens_in == 0
     assert told[1].seconds_to_first_token is None

@@ -60,6 +60,7 @@ _USUAL: dict[str, tuple[Any, ...]] = {
     "concurrency": (1, 2, 4),
 }
 _NOT_SHOWN = ("metrics", "confirm", "meter", "timeout_seconds", "retries")
+_DEFAULT = "default"
 _LEVELS = ("screen", "every", "reference")
 _WITHOUT_MORE = ("none", "scripted", "langchain", "embedded", "sentence_transformers")
 _SHARES: dict[str, tuple[float, float | None, float]] = {  # low, high, step
@@ -285,12 +286,21 @@ def value_of(text: str) -> Any:
     return text
 
 
-def variants(choice: str, parameters: Mapping[str, Sequence[str]]) -> list[PluginChoice]:
-    """A plugin with every combination of the values entered for its parameters; just its name where there are none."""
-    given = {key: [value_of(text) for text in values] for key, values in parameters.items() if values}
+def variants(axis: str, choice: str, parameters: Mapping[str, Sequence[str]]) -> list[PluginChoice]:
+    """A plugin with every combination of the values entered for its parameters; those at their default are left out."""
+    given = {key: values for key, values in parameters.items() if values}
     if not given:
         return [choice]
-    return [{"name": choice, **dict(zip(given, chosen, strict=True))} for chosen in itertools.product(*given.values())]
+    defaults = {field.key: field.default for field in parameter_fields(axis, choice)}
+    found: list[PluginChoice] = []
+    for chosen in itertools.product(*given.values()):
+        told = {
+            key: value_of(text)
+            for key, text in zip(given, chosen, strict=True)
+            if text not in (_DEFAULT, defaults.get(key))
+        }
+        found.append({"name": choice, **told} if told else choice)
+    return found
 
 
 def compose(
@@ -349,7 +359,7 @@ def _space(
         values: list[Any] = []
         for text in entered:
             if axis in KIND_OF_AXIS:
-                values += variants(text, parameters.get((axis, text), {}))
+                values += variants(axis, text, parameters.get((axis, text), {}))
             else:
                 absent = DEFAULT_AXES[axis] is None and text.strip().lower() == "none"
                 values.append(text if axis in ("prompt", "index") else None if absent else value_of(text))
@@ -361,22 +371,24 @@ def _space(
 def entries(content: Mapping[str, Any]) -> tuple[dict[str, list[str]], dict[tuple[str, str], dict[str, list[str]]]]:
     """A space as a form would have it entered: values by axis, and parameters by axis and plugin.
 
-    Of plugins that stand there several times with different parameters, every combination is entered.
+    Of plugins that stand there several times with different parameters, every combination is entered; one that lacks a
+    parameter which another has is at its default there.
     """
     axes: dict[str, list[str]] = {}
     parameters: dict[tuple[str, str], dict[str, list[str]]] = {}
     for axis, values in content.items():
         if axis not in AXIS_HELP or axis == "stop":
             continue
-        for value in values:
-            if axis in KIND_OF_AXIS and isinstance(value, dict):
-                given = parameters.setdefault((axis, plugin_name(value)), {})
-                for key, said in value.items():
-                    if key != "name" and not isinstance(said, dict | list) and _said(said) not in given.get(key, []):
-                        given.setdefault(key, []).append(_said(said))
-            text = plugin_name(value) if axis in KIND_OF_AXIS else _said(value)
-            if text not in axes.setdefault(axis, []):
-                axes[axis].append(text)
+        texts = [plugin_name(value) if axis in KIND_OF_AXIS else _said(value) for value in values]
+        axes[axis] = list(dict.fromkeys(texts))
+        for name in axes[axis] if axis in KIND_OF_AXIS else ():
+            told = [value if isinstance(value, dict) else {} for value in values if plugin_name(value) == name]
+            keys = dict.fromkeys(key for value in told for key in value if key != "name")
+            if keys:
+                parameters[axis, name] = {
+                    key: list(dict.fromkeys(_said(value[key]) if key in value else _DEFAULT for value in told))
+                    for key in keys
+                }
     return axes, parameters
 
 

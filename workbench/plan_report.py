@@ -149,5 +149,8 @@ def plan_notes(plan: Plan) -> Iterator[str]:
         "asks depends on how far apart the setups are: low is a space in which few are good, high one in which most are."
     )
     if not plan.calibrated:
-        yield "Nothing was timed: without --no-calibrate a few answers of every model that runs here tell seconds and joules."
+        yield (
+            "Nothing was timed: `workbench plan` without --no-calibrate times a few answers of every model that runs here, "
+            "which tells seconds and joules."
+        )
     yield from (f"{note}." for note in plan.notes)

@@ -113,7 +113,7 @@ def figures(told: Told) -> list[tuple[str, str, str]]:
             "Energy",
             NOT_MEASURED
             if energy is None
-            else f"{significant(energy.central)} J ({significant(energy.low)}–{significant(energy.high)} J)",
+            else f"{significant(energy.central)} J ({significant(energy.low)}–{significant(energy.high)})",
             "Nothing that counts energy saw all of its work."
             if energy is None
             else f"Estimated from {energy.source.replace('_', ' ')}, as if the answer had run alone: {energy.includes}."

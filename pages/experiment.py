@@ -27,29 +27,17 @@ from workbench.forms import (
 from workbench.plans import Plan
 
 _OPEN = ("Model and prompt", "Finding passages")
-_STATES = {"ok": "✓", "missing": "–", "bad": "✗"}
 
 
-def findings(name: str) -> None:
-    """What a check says of the data of a name."""
-    with explained("This data cannot be checked."), st.spinner("Checking"):
-        found = workbench.check([name])
-        bad = [each for each in found if each.state == "bad"]
-        if bad:
-            st.warning(f"{len(bad):,} findings should be mended before anything is measured.", icon=":material/rule:")
-        else:
-            st.success("Nothing is wrong with this data.", icon=":material/task_alt:")
-        st.dataframe(
-            [{"": _STATES[each.state], "what": each.what, "finding": each.detail} for each in [*bad, *found]][
-                : len(found)
-            ],
-            hide_index=True,
-            column_config={
-                "": st.column_config.TextColumn(width=30),
-                "what": st.column_config.TextColumn("What", width="small"),
-                "finding": st.column_config.TextColumn("Finding", width="large"),
-            },
-        )
+def draw_findings(found: Sequence[Any]) -> None:
+    """What a check says of data, what is bad first."""
+    bad = [each for each in found if each.state == "bad"]
+    if bad:
+        st.warning(f"{len(bad):,} findings should be mended before anything is measured.", icon=":material/rule:")
+    else:
+        st.success("Nothing is wrong with this data.", icon=":material/task_alt:")
+    for each in dict.fromkeys([*bad, *found]):
+        st.text(f"{'✗' if each.state == 'bad' else '✓'} {each.what}: {each.detail}")
 
 
 def upload() -> None:
@@ -90,17 +78,17 @@ def upload() -> None:
                 columns=columns_of(columns) or None,
                 force=replace,
             )
-            st.session_state["imported"] = imported
+            st.session_state["imported"] = imported, workbench.check([imported.name])
             if imported.splits:
                 keep("from", imported.name)
             st.rerun()
-    imported = st.session_state.get("imported")
-    if imported is not None:
+    if "imported" in st.session_state:
+        imported, found = st.session_state["imported"]
         asked = ", ".join(f"{count:,} {split}" for split, count in imported.splits.items()) or "none"
         st.text(f"{imported.name}: {imported.documents:,} documents; questions: {asked}")
         for note in imported.notes:
             st.text(f"• {note}")
-        findings(imported.name)
+        draw_findings(found)
 
 
 def several(field: Field, key: str, default: Sequence[str]) -> list[str]:
@@ -243,8 +231,8 @@ def data_of(base: str, content: Mapping[str, Any]) -> dict[str, Any]:
     repeats = third.number_input("Repeats", 1, 100, content.get("repeats", 1), key=f"{base} repeats")
     seed = fourth.number_input("Seed", None, None, content.get("seed", 7), 1, key=f"{base} seed")
     if st.button("Check this data", icon=":material/rule:"):
-        for name in dict.fromkeys([evalset, corpus]):
-            findings(name)
+        with explained("This data cannot be checked."), st.spinner("Checking"):
+            draw_findings(workbench.check(list(dict.fromkeys([evalset, corpus]))))
     return {"corpus": corpus, "evalset": evalset, "split": split, "limit": limit, "repeats": repeats, "seed": seed}
 
 

@@ -167,7 +167,8 @@ def test_what_is_wrong_with_an_upload_stands_in_place(store: Path, own_folder: P
 
 def test_the_data_is_checked_where_it_is_chosen(mine: Path) -> None:
     app = sound(press(opened("experiment", **{"from": "mine"}), "Check this data"))
-    assert any("5 documents" in finding for finding in table(app, "finding")["finding"])
+    assert "✓ tiny (corpus): 5 documents" in texts(app)
+    assert "✓ tiny (eval set): 12 questions" in texts(app)
 
 
 def test_a_broken_experiment_file_is_a_list_of_problems(mine: Path) -> None:

@@ -92,6 +92,8 @@ def figures(told: Told) -> list[tuple[str, str, str]]:
     cached = f"; {told.tokens_cached:,} of the prompt's were cached" if told.tokens_cached else ""
     energy = told.joules
     disturbed = "" if told.undisturbed else "; other processes kept the machine busy, so it is disturbed"
+    rebuilt = any(note.startswith("prefill") for note in told.notes)
+    kept = "; part of the prompt was in the model's cache from before, so that alone it takes longer" if rebuilt else ""
     first = NOT_MEASURED if told.seconds_to_first_token is None else f"{significant(told.seconds_to_first_token)} s"
     return [
         (
@@ -102,7 +104,7 @@ def figures(told: Told) -> list[tuple[str, str, str]]:
         (
             "First token after",
             "no model" if not told.prompt and counts == (0, 0) else first,
-            f"From the call of the model on{disturbed}.",
+            f"From the call of the model on, as it ran{kept}{disturbed}.",
         ),
         (
             "Whole answer",

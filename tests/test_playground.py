@@ -23,23 +23,34 @@ SAID = "[1] The lighthouse of Skerry was lit in 1894."  # the sentence that shar
 SCRIPTED = {"name": "scripted", "seconds_per_token": 0.001}
 
 
-@pytest.fixture
-def tiny(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """A finished run over the tiny corpus; its configurations' ids by label."""
-    monkeypatch.setenv("WORKBENCH_STORE", str(own_folder / "runs.db"))
-    run(experiment(space={"model": ["none", SCRIPTED]}))
-    store = Store(create=False)
-    found = {each.configuration.label: each.configuration.id for each in store.trials(store.get("tiny").id)}
-    store.close()
-    return found
-
-
-@pytest.fixture
-def playground() -> Iterator[Playground]:
-    """One that is closed in the end."""
-    opened = Playground()
-    yield opened
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str, str], Playground, Path]]:
+    """A finished run over the tiny corpus, its configurations' ids by label, a warm playground, and the store."""
+    folder = tmp_path_factory.mktemp("playground")
+    with pytest.MonkeyPatch.context() as surroundings:
+        surroundings.chdir(folder)
+        surroundings.setenv("WORKBENCH_STORE", str(folder / "runs.db"))
+        run(experiment(space={"model": ["none", SCRIPTED]}))
+        store = Store(create=False)
+        found = {each.configuration.label: each.configuration.id for each in store.trials(store.get("tiny").id)}
+        store.close()
+        opened = Playground()
+        list(opened.ask(QUESTION, [asked(found, "no model · bm25")]))
+    yield found, opened, folder / "runs.db"
     opened.close()
+
+
+@pytest.fixture
+def tiny(shared: tuple[dict[str, str], Playground, Path], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The configurations of the run; its store is the one in force."""
+    monkeypatch.setenv("WORKBENCH_STORE", str(shared[2]))
+    return shared[0]
+
+
+@pytest.fixture
+def playground(shared: tuple[dict[str, str], Playground, Path]) -> Playground:
+    """The warm one."""
+    return shared[1]
 
 
 def asked(tiny: dict[str, str], label: str) -> Asked:
@@ -127,7 +138,7 @@ def test_a_setup_file_is_asked_and_says_what_has_changed(
         "corpus": {"name": str(corpus_folder(own_folder)), "digest": "another"},
     }
     (own_folder / "setup.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-    told = replies(list(playground.ask(QUESTION, [Asked(file="setup.yaml")])))
+    told = replies(list(playground.ask(QUESTION, [Asked(file=str(own_folder / "setup.yaml"))])))
     assert told[0].text == SAID
     assert "the corpus has changed since this setup was chosen" in told[0].notes[0]
 
@@ -136,12 +147,13 @@ def test_a_failing_model_is_a_failure_of_its_own_answer(playground: Playground, 
     axes = {"model": {"name": "scripted", "fail": "rate_limit"}, "retriever": "bm25"}
     content = {"setup": 1, "configuration": axes, "corpus": {"name": str(corpus_folder(own_folder))}}
     (own_folder / "setup.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-    told = replies(list(playground.ask(QUESTION, [Asked(file="setup.yaml")])))
+    told = replies(list(playground.ask(QUESTION, [Asked(file=str(own_folder / "setup.yaml"))])))
     assert told[0].failure == "rate limit: scripted: rate limit"
     assert told[0].text == ""
 
 
-def test_what_cannot_be_asked_is_said_all_at_once(playground: Playground) -> None:
+def test_what_cannot_be_asked_is_said_all_at_once() -> None:
+    playground = Playground()
     with pytest.raises(InputError) as empty:
         playground.ask("  ", [])
     assert len(empty.value.problems) == 2
@@ -167,8 +179,9 @@ def test_a_question_that_is_given_up_makes_way_for_the_next(tiny: dict[str, str]
 
 
 def test_a_process_that_dies_is_a_sentence_and_another_one_takes_over(
-    tiny: dict[str, str], playground: Playground
+    tiny: dict[str, str],
 ) -> None:
+    playground = Playground()
     list(playground.ask(QUESTION, [asked(tiny, "no model · bm25")]))
     assert playground.process is not None
     worker = psutil.Process(playground.process)
@@ -177,6 +190,7 @@ def test_a_process_that_dies_is_a_sentence_and_another_one_takes_over(
     with pytest.raises(MachineError, match="ask again to start it anew"):
         list(events)
     assert set(replies(list(playground.ask(QUESTION, [asked(tiny, "bm25 3p")])))) == {0}
+    playground.close()
 
 
 def test_the_process_ends_with_its_owner_and_when_nobody_asks(tiny: dict[str, str]) -> None:
@@ -191,7 +205,6 @@ def test_the_process_ends_with_its_owner_and_when_nobody_asks(tiny: dict[str, st
     while idle.process is not None:
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    assert set(replies(list(idle.ask(QUESTION, [asked(tiny, "no model · bm25")])))) == {0}
     idle.close()
 
 

@@ -35,7 +35,7 @@ from benchmarks.searching.trials import Judged, Task, replay
 from workbench.errors import InputError
 
 _MARGINS = (0.02, 0.05, 0.10)
-_SEEDS = {200: 40, 500: 12}  # replays of a landscape, by its number of questions
+_SEEDS = {200: 40, 500: 24}  # replays of a landscape, by its number of questions
 _REAL_SEEDS = 24
 _WORST_SEEDS = 60
 _QUICK = 8  # times fewer
@@ -102,7 +102,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--margin", type=float, nargs="+", default=_MARGINS, help="default: 0.02 0.05 0.1")
     parser.add_argument("--confidence", type=float, default=0.95, help="default: %(default)s")
-    parser.add_argument("--seeds", type=int, help="orders of the questions (default: 12 to 60, see the file)")
+    parser.add_argument("--seeds", type=int, help="orders of the questions (default: 24 to 60, see the file)")
     parser.add_argument("--format", choices=["table", "json"], default="table", help="default: %(default)s")
     parser.add_argument("--chart", type=Path, help="write the frontier as SVG, such as docs/images/search.svg")
     parser.add_argument("--workers", type=int, default=2, help="processes (default: %(default)s)")

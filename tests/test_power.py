@@ -89,7 +89,7 @@ def test_so_many_new_questions_show_the_margin_of_an_equal_pick_about_four_times
 )
 def test_expected_races_are_those_that_simulations_found(level, margin, questions, wide, typical):
     """Shares of the full grid's answers and of its cost, of 60 configurations whose costs lie between 1 and 30."""
-    asked = power.race(COSTS, questions, Terms(margin=margin, level=level))
+    asked = power.race(COSTS, questions, Terms(margin=margin, level=level, screen_level=0.2))
     for row, simulated in zip(asked, (wide, typical), strict=False):
         found = row.mean() / questions, row @ COSTS / COSTS.sum() / questions
         assert found == pytest.approx(simulated, rel=0.35)

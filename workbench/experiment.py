@@ -94,10 +94,13 @@ def run(
     fresh: bool = False,
     retry_failed: bool = False,
     executor: PluginChoice = "local",
+    planned: Mapping[str, Any] | None = None,
     progress: Callable[[Progress], None] = lambda progress: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Run an experiment, or continue the run of that name; returns when nothing is left to ask.
+
+    ``planned`` is a plan of it as plain data, kept with a run that is new so that both can be compared afterwards.
 
     Raises ``Stopped`` when the budget, a request or ``stop`` ends it early: what was answered is stored, and the same call
     goes on from there. ``InputError`` names everything wrong with the input before anything runs.
@@ -121,6 +124,8 @@ def run(
     here = environment(corpus, evalset, meter, judges, experiment.model_dump(mode="json"))
     check_budget(experiment.budget, restore(here["coefficients"]))
     here["reference"] = goal.reference
+    if planned is not None:
+        here["plan"] = dict(planned)
     if (asked := settings(experiment.strategy)) is not None:
         terms(goal, configurations, **asked)  # a race that cannot be run is refused before anything is written
     record = _open(store, name or experiment.name, experiment, here, fresh)

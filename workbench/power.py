@@ -12,7 +12,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.racing import SCREEN_LEVEL, Terms
+from workbench.racing import Terms
 
 PAIRED_SD = (0.25, 0.37, 0.45)
 """Standard deviation of the difference of two configurations' scores on a question: low, central, high of what was measured."""
@@ -78,7 +78,7 @@ def _planned(confidence: float) -> float:
 
 def within_level(agreed: Terms, configurations: int) -> float:
     """The level of showing a candidate within the margin of another configuration, among so many."""
-    return SCREEN_LEVEL if agreed.level == "screen" else agreed.alpha / (2 * max(configurations - 1, 1))
+    return agreed.screen_level if agreed.level == "screen" else agreed.alpha / (2 * max(configurations - 1, 1))
 
 
 def race(costs: Array, questions: int, agreed: Terms, *, seed: int = 0) -> Array:
@@ -123,7 +123,7 @@ def _needed(distance: Array, questions: int, agreed: Terms) -> Array:
     inferior = agreed.inferior_share * agreed.margin
     best = int(np.argmin(distance))
     target = int(np.argmax(distance <= (agreed.margin + inferior) / 2))  # about where a race puts it
-    beaten = SCREEN_LEVEL if agreed.level == "screen" else agreed.alpha / 2
+    beaten = agreed.screen_level if agreed.level == "screen" else agreed.alpha / 2
     within = questions_for(agreed.margin + distance - distance[target], within_level(agreed, len(distance)), questions)
     bounded = np.minimum(within, questions_for(distance, beaten, questions))
     excluded = questions_for(distance - inferior, agreed.inferior_level, questions)

@@ -8,7 +8,7 @@ from workbench.comparison import COSTS, Comparison
 from workbench.confirmation import Confirmed, confirm
 from workbench.errors import InputError
 from workbench.races import replayed
-from workbench.racing import SCREEN_LEVEL, RaceState, settings, terms
+from workbench.racing import RaceState, settings, terms
 from workbench.records import Configuration
 from workbench.stats import (
     DIFFERENCE_PRIOR,
@@ -78,6 +78,7 @@ class _Raced:
             level=self._terms.level,
             claims=self._claims() if pick is not None else (),
             ties=tuple(self._configurations[row] for row in state.ties),
+            screened_at=self._terms.screen_level if self._terms.level == "screen" else None,
         )
 
     # ------------------------------------------------------------------------------------------------- the judgement
@@ -290,10 +291,3 @@ class _Raced:
 
     def _label(self, row: int | np.intp) -> str:
         return self._configurations[row].label
-
-
-SCREENED = (
-    f"The race was a screening: configurations went out when they fell behind at a level of {SCREEN_LEVEL:.0%} each, so nothing "
-    "is certified on the questions it used"
-)
-"""What must be said of every race at the level ``screen``."""

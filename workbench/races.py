@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from workbench.contracts import Standings
-from workbench.racing import CHEAPER, SCREEN_LEVEL, Race, RaceState, Terms
+from workbench.racing import CHEAPER, Race, RaceState, Terms
 from workbench.sequential import Flags, PairTests, Rows, SwitchingTest
 from workbench.stats import Array
 
@@ -38,11 +38,11 @@ class AgainstAll(Race):
     def __init__(self, terms: Terms, expected_costs: Array, questions: int, closed: Flags) -> None:
         super().__init__(terms, expected_costs, questions, closed)
         screening, others = terms.level == "screen", max(int(self._rivals.sum()) - 1, 1)
-        within = SCREEN_LEVEL if screening else terms.alpha / (2 * others)
+        within = terms.screen_level if screening else terms.alpha / (2 * others)
         inferior = (1 + terms.inferior_share * terms.margin) / 2
         self._within = PairTests(self._data, (1 - terms.margin) / 2, within, ties=True)
         self._behind = PairTests(self._data, inferior, terms.inferior_level)
-        self._not_best = SwitchingTest(self._data, 0.5, SCREEN_LEVEL if screening else terms.alpha / 2)
+        self._not_best = SwitchingTest(self._data, 0.5, terms.screen_level if screening else terms.alpha / 2)
         self._inferior = SwitchingTest(self._data, inferior, terms.inferior_level)
         self._leaders: Rows = np.full(questions, -1, dtype=np.intp)
         self._wanted[~closed] = self._pilot

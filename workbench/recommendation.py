@@ -7,7 +7,7 @@ from typing import Any
 from workbench.comparison import Comparison
 from workbench.errors import InputError
 from workbench.fixed_sample import choose_fixed_sample
-from workbench.raced import SCREENED, choose_raced
+from workbench.raced import choose_raced
 from workbench.records import Configuration
 from workbench.specification import Goal
 from workbench.stats import Interval
@@ -83,8 +83,11 @@ def _verdict_of_race(recommendation: Recommendation, chosen: Configuration) -> l
             lines.append(f"Shown, with an error of at most {claim.alpha:.1%}: {claim.statement} ({asked}).")
         else:
             lines.append(f"Not shown (allowed error {claim.alpha:.1%}): {claim.statement} ({asked}).")
-    if recommendation.level == "screen":
-        lines.append(f"{SCREENED}.")
+    if recommendation.screened_at is not None:
+        lines.append(
+            "The race was a screening: setups went out when they fell behind at a level of "
+            f"{recommendation.screened_at:.0%} each, so nothing is certified on the questions it used."
+        )
     return lines
 
 

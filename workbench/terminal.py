@@ -217,6 +217,12 @@ def print_recommendation(recommendation: Recommendation) -> None:
         )
 
 
+def print_sentences(lines: Iterable[str]) -> None:
+    """Sentences, each on its own line."""
+    for line in lines:
+        out.print(Text(line), soft_wrap=True)
+
+
 def print_runs(overviews: Sequence[RunOverview]) -> None:
     """The runs of a store."""
     table = Table(header_style="bold")

@@ -48,7 +48,8 @@ class Recommendation:
     lies within the margin, while ``proven`` is the cheapest that is certain. ``savings`` maps a unit to the ratio
     chosen/reference with its paired interval. ``questions_needed`` is in all, not in addition. ``level`` says how it was
     decided: by a race, or by the fixed-sample rule; ``claims`` what a race has shown and what not; ``ties`` are good enough
-    as far as one knows, and their cost cannot be told from the chosen one's.
+    as far as one knows, and their cost cannot be told from the chosen one's. ``screened_at`` is the error of a single decision
+    of a screening.
     """
 
     verdict: Verdict
@@ -67,3 +68,4 @@ class Recommendation:
     level: Level = "fixed sample"
     claims: tuple[Claim, ...] = ()
     ties: tuple[Configuration, ...] = ()
+    screened_at: float | None = None

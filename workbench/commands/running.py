@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 import workbench
-from workbench.commands._shared import lazy, open_store, store_option
+from workbench.commands._shared import deliver, lazy, open_store, store_option
 
 
 @click.command()
@@ -26,21 +26,24 @@ def demo(context: click.Context, store_url: str | None, fresh: bool) -> None:
     experiment = workbench.read_experiment("demo")
     setups = [*experiment.space.model, *experiment.space.retriever]
     click.echo(
-        f"demo: {', '.join(map(str, setups))} on {experiment.questions.limit} questions of {experiment.evalset}.",
+        f"demo: {', '.join(map(lazy('records').plugin_label, setups))} race over {experiment.questions.limit} questions of "
+        f"{experiment.evalset}; the pick is then confirmed on others.",
         err=True,
     )
-    click.echo(
-        "Left out to stay within minutes: larger models, sampling, other chunk sizes, repeats, the test split.",
-        err=True,
-    )
+    click.echo("Left out to stay within minutes: larger models, sampling, other chunk sizes, repeats.", err=True)
     _run(experiment, store_url, "demo", fresh=fresh, retry_failed=False)
-    found = lazy("reports").compare("demo", store=open_store(store_url))
-    terminal = lazy("terminal")
-    terminal.print_comparison(found)
-    terminal.print_recommendation(workbench.recommend(found))
+    with_store = open_store(store_url)
+    found = workbench.compare("demo", store=with_store)
+    lazy("terminal").print_comparison(found)
+    _conclude(found)
+    certificate = Path("runs", "certificate.json")
+    content = workbench.certify("demo", store=with_store)
+    deliver(lazy("certificate").certificate_text(content), certificate)
+    deliver(lazy("certificate_html").render_certificate(content), certificate.with_suffix(".html"))
     hint = f" --store {store_url}" if store_url else ""
     click.echo(
-        f'\nNext: workbench recommend demo --out setup.yaml{hint}, workbench ask setup.yaml "…", or workbench app',
+        f"\nNext: workbench verify {certificate}{hint}, workbench recommend demo --out setup.yaml{hint}, "
+        'workbench ask setup.yaml "…", or workbench app',
         err=True,
     )
 
@@ -54,8 +57,9 @@ def demo(context: click.Context, store_url: str | None, fresh: bool) -> None:
 @click.option(
     "--executor", default="local", show_default=True, help="Where it runs: local, ray, ray:auto, ray:HOST:PORT."
 )
+@click.option("--plan", is_flag=True, help="Plan first (some answers of each model are timed), and compare at the end.")
 def run(
-    experiment: str, store_url: str | None, name: str | None, fresh: bool, retry_failed: bool, executor: str
+    experiment: str, store_url: str | None, name: str | None, fresh: bool, retry_failed: bool, executor: str, plan: bool
 ) -> None:
     """Run an experiment file, or continue its run; progress on standard error.
 
@@ -66,14 +70,33 @@ def run(
       workbench run experiment.yaml --retry-failed
       workbench run experiment.yaml --executor ray:auto
     """
-    _ran(_run(experiment, store_url, name, fresh=fresh, retry_failed=retry_failed, executor=executor))
+    planned = None
+    if plan:
+        found = workbench.plan(experiment, report=lambda doing: click.echo(f"{doing} …", err=True))
+        planned = lazy("plans").as_mapping(found)
+    outcome = _run(
+        experiment, store_url, name, fresh=fresh, retry_failed=retry_failed, executor=executor, planned=planned
+    )
+    _ran(outcome, store_url)
 
 
-def _ran(outcome: Any) -> None:
+def _ran(outcome: Any, store_url: str | None) -> None:
+    """Say how many answers there are and what they come to."""
     click.echo(
-        f"run {outcome.run}: {outcome.answers} of {outcome.total} answers stored; see: workbench compare {outcome.run}",
+        f"run {outcome.run}: {outcome.answers} of at most {outcome.total} answers stored; see: workbench compare {outcome.run}",
         err=True,
     )
+    _conclude(workbench.compare(outcome.run, store=open_store(store_url)))
+
+
+def _conclude(found: Any) -> None:
+    """The recommendation, what the search took, and how that compares with what was planned."""
+    terminal, chosen = lazy("terminal"), workbench.recommend(found)
+    terminal.print_recommendation(chosen)
+    terminal.print_sentences(lazy("search_footprint").search_sentences(found, chosen))
+    if (planned := found.environment.get("plan")) is not None:
+        plans = lazy("plans")
+        terminal.print_sentences([plans.compare_with_plan(plans.from_mapping(planned), found)])
 
 
 def _run(
@@ -84,6 +107,7 @@ def _run(
     fresh: bool,
     retry_failed: bool,
     executor: str = "local",
+    planned: Any = None,
 ) -> Any:
     asked: list[int] = []
 
@@ -104,6 +128,7 @@ def _run(
                 fresh=fresh,
                 retry_failed=retry_failed,
                 executor=executor,
+                planned=planned,
                 progress=progress,
                 stop=lambda: bool(asked),
             )
@@ -168,7 +193,7 @@ def resume(run: str, retry_failed: bool, store_url: str | None) -> None:
     if lazy("control").go_on(record.name, store=with_store):
         click.echo(f"run {record.name} goes on", err=True)
     else:
-        _ran(_run(record.experiment, store_url, record.name, fresh=False, retry_failed=retry_failed))
+        _ran(_run(record.experiment, store_url, record.name, fresh=False, retry_failed=retry_failed), store_url)
 
 
 @click.command()

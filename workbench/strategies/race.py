@@ -16,10 +16,9 @@ if TYPE_CHECKING:
 class Racing:
     """Asks what the race needs next; the race itself is replayed from what is stored, and kept between two rounds."""
 
-    def __init__(self, level: Level | None, inferior_share: float, pilot: int) -> None:
+    def __init__(self, level: Level | None, **asked: float | None) -> None:
         self._level = level
-        self._inferior_share = inferior_share
-        self._pilot = pilot
+        self._asked = asked
         self._race: Race | None = None
         self._of: tuple[object, ...] = ()
 
@@ -28,13 +27,7 @@ class Racing:
         closed = standings.closed | standings.incomplete
         of = (closed.tobytes(), standings.answered.shape, standings.expected_costs.tobytes())
         if self._race is None or self._of != of:
-            agreed = terms(
-                goal,
-                standings.configurations,
-                level=self._level,
-                inferior_share=self._inferior_share,
-                pilot=self._pilot,
-            )
+            agreed = terms(goal, standings.configurations, level=self._level, **self._asked)
             self._of = of
             self._race = race(agreed, standings.expected_costs, standings.answered.shape[1], closed)
         cells = self._race.advance(standings.scores, standings.answered, standings.costs, standings.seconds)
@@ -46,7 +39,9 @@ class Racing:
         return Round(cells=cells, out=state.out, said=said)
 
 
-def build(*, level: str | None = None, inferior_share: float = 0.5, pilot: int = 10) -> Racing:
+def build(
+    *, level: str | None = None, inferior_share: float = 0.5, pilot: int = 10, screen_level: float | None = None
+) -> Racing:
     """The cheapest that is good enough, decided while answers come in; level screen, every or reference."""
     problems = []
     if level not in (None, "screen", "every", "reference"):
@@ -55,6 +50,8 @@ def build(*, level: str | None = None, inferior_share: float = 0.5, pilot: int =
         problems.append(f"race: inferior_share is {inferior_share}; expected 0 to 1")
     if pilot < 2:
         problems.append(f"race: pilot is {pilot}; expected at least 2 questions")
+    if screen_level is not None and not 0 < screen_level < 1:
+        problems.append(f"race: screen_level is {screen_level}; expected more than 0 and less than 1")
     if problems:
         raise InputError(problems)
-    return Racing(level, float(inferior_share), pilot)  # type: ignore[arg-type]
+    return Racing(level, inferior_share=inferior_share, pilot=pilot, screen_level=screen_level)  # type: ignore[arg-type]

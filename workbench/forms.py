@@ -10,7 +10,7 @@ import ast
 import itertools
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import yaml
@@ -24,7 +24,7 @@ from workbench.records import AXIS_HELP, DEFAULT_AXES, PluginChoice, plugin_name
 from workbench.specification import KIND_OF_AXIS, Budget, Goal, Space
 from workbench.weights import catalogue
 
-FieldKind = Literal["values", "choice", "number", "integer", "text"]
+FieldKind = Literal["values", "choice", "number", "integer"]
 
 UPLOAD_MEGABYTES = 200
 UPLOAD_TYPES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", *folder.KINDS)
@@ -62,7 +62,7 @@ _USUAL: dict[str, tuple[Any, ...]] = {
 _NOT_SHOWN = ("metrics", "confirm", "meter", "timeout_seconds", "retries")
 _DEFAULT = "default"
 _LEVELS = ("screen", "every", "reference")
-_WITHOUT_MORE = ("none", "scripted", "langchain", "embedded", "sentence_transformers")
+_NOT_OFFERED = ("scripted", "langchain", "embedded", "sentence_transformers", "cross_encoder", "oracle")
 _SHARES: dict[str, tuple[float, float | None, float]] = {  # low, high, step
     "margin": (0.0, 1.0, 0.01),
     "floor": (0.0, 1.0, 0.05),
@@ -110,7 +110,7 @@ def parameter_fields(axis: str, choice: str) -> list[Field]:
 def strategy_fields(strategy: str) -> list[Field]:
     """The parameters of a strategy; the race's level is one of three."""
     return [
-        field if field.key != "level" else _with(field, options=_LEVELS, free=False)
+        replace(field, options=_LEVELS, free=False) if field.key == "level" else field
         for field in _parameters("strategies", strategy)
     ]
 
@@ -216,12 +216,8 @@ def _axis_field(axis: str) -> Field:
 def _plugins(kind: str) -> list[str]:
     """What can be named without more: plugins that stand for themselves, and the embedded models."""
     weights = {"models": "generator", "embedders": "embedder"}.get(kind)
-    plain = [name for name in registry.names(kind) if name not in _WITHOUT_MORE[1:] or (kind, name) == _EMBEDDER]
-    plain = [name for name in plain if name not in ("langchain", "oracle", "cross_encoder")]
+    plain = [name for name in registry.names(kind) if name not in _NOT_OFFERED]
     return [*plain, *(f"embedded:{each.name}" for each in catalogue() if each.kind == weights)]
-
-
-_EMBEDDER = ("rerankers", "embedder")
 
 
 def _parameters(kind: str, choice: str) -> list[Field]:
@@ -250,10 +246,6 @@ def _parameters(kind: str, choice: str) -> list[Field]:
             )
         )
     return found
-
-
-def _with(field: Field, **changes: Any) -> Field:
-    return Field(**{name: changes.get(name, getattr(field, name)) for name in Field.__dataclass_fields__})
 
 
 def _literal(text: str | None) -> Any:

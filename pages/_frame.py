@@ -53,9 +53,11 @@ def show() -> None:
     pages = [
         st.Page(_to_the_first, default=True, visibility="hidden"),
         st.Page("pages/overview.py", title="Overview", url_path="overview", icon=":material/home:"),
+        st.Page("pages/experiment.py", title="Experiment", url_path="experiment", icon=":material/science:"),
         st.Page("pages/run.py", title="Run", url_path="run", icon=":material/play_circle:"),
         st.Page("pages/compare.py", title="Compare", url_path="compare", icon=":material/scatter_plot:"),
         st.Page("pages/answers.py", title="Answers", url_path="answers", icon=":material/quiz:"),
+        st.Page("pages/playground.py", title="Playground", url_path="playground", icon=":material/forum:"),
         st.Page("pages/recommend.py", title="Recommend", url_path="recommend", icon=":material/recommend:"),
     ]
     with explained():

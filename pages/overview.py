@@ -1,7 +1,6 @@
 """What the newest run found, in one look; the example run that ships with the project where there is none."""
 
 from datetime import datetime
-from pathlib import Path
 
 import streamlit as st
 
@@ -13,7 +12,7 @@ from workbench.recommendation import Recommendation
 
 _RECENT = 6
 _COLUMNS = 4
-_START = "pages/experiment.py" if Path(__file__).with_name("experiment.py").exists() else "pages/run.py"
+_START = "pages/experiment.py"
 
 
 @st.cache_resource(show_spinner="Reading the example run")

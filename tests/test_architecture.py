@@ -42,11 +42,11 @@ LAYERS = (
 READING = (
     "comparison breakdown mappings footprint impacts verdict fixed_sample raced recommendation search_footprint charts "
     "exports explanations texts html_report region_report reports views certificate certificate_html verification pairing "
-    "gating gate_report plans glance showcase handover spreadsheet"
+    "gating gate_report plans glance showcase handover spreadsheet forms playground"
 )
 TOP = (
     "__init__ __main__ commands terminal doctor self_test imports setup launch app_server foresight sampling calibration "
-    "workload tryout planning plan_report"
+    "workload tryout planning plan_report project playground_worker"
 )
 RUNNING = {"pipeline", "session", "experiment", "index", *registry.KINDS}
 
@@ -83,9 +83,11 @@ PUBLIC = [
     "Corpus",
     "EvalSet",
     "Experiment",
+    "Playground",
     "Recommendation",
     "Store",
     "WorkbenchError",
+    "add_question",
     "answer_rows",
     "answers",
     "ask",
@@ -103,6 +105,7 @@ PUBLIC = [
     "free_name",
     "gate",
     "headlines",
+    "import_upload",
     "launched",
     "ledger_rows",
     "load_corpus",
@@ -110,9 +113,14 @@ PUBLIC = [
     "load_setup",
     "notes",
     "outline",
+    "own_evalsets",
     "pause",
     "plan",
+    "plan_notes",
+    "plan_rows",
+    "plan_sentences",
     "plugins",
+    "prompt_text",
     "read_experiment",
     "recommend",
     "regions",
@@ -121,6 +129,7 @@ PUBLIC = [
     "resume",
     "run",
     "runs",
+    "save_experiment",
     "saving_rows",
     "search_sentences",
     "sentences",

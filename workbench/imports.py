@@ -60,8 +60,8 @@ def import_data(
     seeded one, which is written down. Nothing is written before everything is read; ``force`` replaces data of that
     name, but never an experiment. Raises ``InputError``.
     """
-    _check_name(name, force)
-    corpus_folder, evals_folder = _inside("corpora", name), _inside("evals", name)
+    check_name(name, force)
+    corpus_folder, evals_folder = inside("corpora", name), inside("evals", name)
     of_documents, of_questions = _shared(columns or {}, apart=questions is not None)
     there = library.holds(source, of_documents)
     if "documents" not in there:
@@ -99,7 +99,7 @@ def import_data(
             said.append(f"{starter} was there and stays as it is")
         else:
             files[starter] = _experiment(name, kept, splits)
-    _write(files)
+    write_files(files)
     return Imported(
         name=name,
         files=tuple(files),
@@ -116,8 +116,8 @@ def split(name: str, *, test: float = 1 / 3, seed: int = 7) -> dict[str, int]:
     """
     if not 0 < test < 1:
         raise InputError(f"test is {test:g}; expected a share above 0 and below 1, such as 0.33")
-    _check_name(name, force=True)
-    path = _inside("evals", name) / "questions.jsonl"
+    check_name(name, force=True)
+    path = inside("evals", name) / "questions.jsonl"
     if not path.is_file():
         raise InputError(f"{path} does not exist; make it with: workbench data import SRC --as {name}")
     evalset = library.load_evalset(path)  # everything wrong with it is told before anything changes
@@ -127,7 +127,7 @@ def split(name: str, *, test: float = 1 / 3, seed: int = 7) -> dict[str, int]:
     problems.check()
     for row in rows:
         row["split"] = "test" if row["id"] in chosen else "dev"
-    _write({path: (_line(row) for row in rows)})
+    write_files({path: (_line(row) for row in rows)})
     return dict(_counted(row["split"] for row in rows))
 
 
@@ -145,7 +145,8 @@ def describe(name: str) -> list[doctor.Finding]:
 # --------------------------------------------------------------------------------------------------------------- pieces
 
 
-def _check_name(name: str, force: bool) -> None:
+def check_name(name: str, force: bool) -> None:
+    """Refuse a name for data that no file system would take, or that is taken, unless by ``force``."""
     if not _NAME.fullmatch(name) or len(name.encode()) > _LONGEST:
         raise InputError(
             f"name is {name[:100]!r}; expected letters, digits, dots, hyphens and underscores, beginning with a letter "
@@ -159,7 +160,7 @@ def _check_name(name: str, force: bool) -> None:
         )
 
 
-def _inside(kind: str, name: str) -> Path:
+def inside(kind: str, name: str) -> Path:
     """The folder of a name, which no link may lead out of the project."""
     folder = Path(kind, name)
     if not folder.resolve().is_relative_to(Path.cwd().resolve()):
@@ -269,7 +270,7 @@ def _experiment(name: str, questions: list[Question], splits: Mapping[str, int])
     yield from _yaml(content)
 
 
-def _write(files: Mapping[Path, Iterable[str]]) -> None:
+def write_files(files: Mapping[Path, Iterable[str]]) -> None:
     """Write files, each replaced only when all are complete; what fails leaves nothing behind."""
     parts: dict[Path, Path] = {}
     made: list[Path] = []

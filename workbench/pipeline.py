@@ -104,6 +104,7 @@ class Pipeline:
     configuration has used the same engine since. ``record`` receives every piece of one-off work; ``questions`` are those of
     the evaluation set: what bounds that know the gold look up, and, of its split ``dev``, what worked examples are taken from.
     An answer keeps the first ``ranking_depth`` places of its ranking. ``report`` hears what long work is about.
+    ``hear`` is given a model's text in pieces while it is made; then nothing that another configuration did is reused.
     """
 
     def __init__(
@@ -119,12 +120,14 @@ class Pipeline:
         timeout_seconds: float = 60.0,
         retries: int = 3,
         report: Callable[[str], None] = lambda doing: None,
+        hear: Callable[[str], None] | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._meter = meter
         self._seed = seed
         self._retries = retries
         self._sleep = sleep
+        self._hear = hear
         self._ranking_depth = ranking_depth
         self._examples = Examples([question for question in questions if question.split == "dev"], seed)
         self._engines = Engines(meter, record, timeout_seconds)
@@ -295,7 +298,7 @@ class Pipeline:
         reranking = None if parts.reranker is None else (id(parts.reranker), configuration["rerank_depth"])
         key = (id(parts.retriever), configuration["min_score"], reranking, configuration["concurrency"])
         known = self._memory.recall(Search, question, key)
-        if known is not None and known.configuration != configuration.id:
+        if known is not None and known.configuration != configuration.id and self._hear is None:
             return known
         found: Sequence[Passage] = ()
         error: GenerationError | None = None
@@ -315,16 +318,25 @@ class Pipeline:
         configuration, decoding = task.configuration, self._decoding(task, model)
         call = Call(parts.engine, configuration["concurrency"], prompt_key(prompt), decoding, task.repeat)
         known = self._memory.recall(Generation, task.question.question, call)
-        if known is not None and known.configuration != configuration.id:
+        if known is not None and known.configuration != configuration.id and self._hear is None:
             return known
         completion: Completion | None = None
         error: GenerationError | None = None
         with stage("generate"):
             try:
-                completion = model.generate(prompt, decoding)
+                completion = self._completion(model, prompt, decoding)
             except ModelFailure as raised:
                 error = without_frames(raised)
         return Generation(configuration=configuration.id, call=call, completion=completion, error=error)
+
+    def _completion(self, model: Model, prompt: Prompt, decoding: Decoding) -> Completion:
+        if self._hear is None:
+            return model.generate(prompt, decoding)
+        for piece in model.stream(prompt, decoding):
+            if isinstance(piece, Completion):
+                return piece
+            self._hear(piece)
+        raise ModelFailure("empty_output", "the model ended without a completion")
 
     def _books(
         self,

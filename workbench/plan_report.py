@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -20,18 +19,17 @@ _SECONDS = (("days", 86_400.0), ("h", 3_600.0), ("min", 60.0))
 
 def print_plan(plan: Plan) -> None:
     """The plan on standard output, its warnings on standard error."""
-    _heading(plan, out)
+    first, *gone = plan_sentences(plan)
+    title, colon, rest = first.partition(": ")
+    out.print(Text.assemble((title + colon, "bold"), rest), soft_wrap=True)
+    for sentence in gone:
+        out.print(Text(sentence, style="dim"), soft_wrap=True)
     table = Table(title="What it takes: about (low–high)", title_justify="left", header_style="bold")
-    table.add_column("")
-    columns: list[tuple[str, Work]] = [("full grid", plan.grid), ("raced, expected", plan.race)]
-    if plan.confirmation is not None:
-        columns.append((f"confirming on {plan.test_questions} new questions", plan.confirmation))
-    for title, _ in columns:
-        table.add_column(Text(title), justify="right")
-    cells = [_work_cells(work, bought=_bought(plan)) for _, work in columns]
-    for row, name in enumerate(_ROWS):
-        label = f"{name}, {plan.region}" if name == "g CO2e" else name
-        table.add_row(Text(label), *(Text(column[row]) for column in cells))
+    rows = plan_rows(plan)
+    for number, title in enumerate(rows[0]):
+        table.add_column(Text(title if number else ""), justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*map(Text, row.values()))
     out.print(table)
     _models(plan.models)
     _preparations(plan.preparations)
@@ -40,32 +38,43 @@ def print_plan(plan: Plan) -> None:
             Text.assemble((f"{each.about.capitalize()} against {each.against}: ", "bold"), f"{each.statement}."),
             soft_wrap=True,
         )
-    for note in _notes(plan):
+    for note in plan_notes(plan):
         out.print(Text(note, style="dim"), soft_wrap=True)
     for warning in plan.warnings:
         err.print(Text(f"warning: {warning}", style="yellow"), soft_wrap=True)
 
 
-def _heading(plan: Plan, console: Console) -> None:
+def plan_rows(plan: Plan) -> list[dict[str, str]]:
+    """What a plan takes, a row for each quantity: in words under ``quantity``, then by what it is for, as about (low–high)."""
+    columns: list[tuple[str, Work]] = [("full grid", plan.grid), ("raced, expected", plan.race)]
+    if plan.confirmation is not None:
+        columns.append((f"confirming on {plan.test_questions} new questions", plan.confirmation))
+    cells = [(title, _work_cells(work, bought=_bought(plan))) for title, work in columns]
+    return [
+        {
+            "quantity": f"{name}, {plan.region}" if name == "g CO2e" else name,
+            **{title: column[row] for title, column in cells},
+        }
+        for row, name in enumerate(_ROWS)
+    ]
+
+
+def plan_sentences(plan: Plan) -> list[str]:
+    """A plan in a sentence, then why there are fewer configurations than combinations, a line for each reason."""
     raced = f", level {plan.level}" if plan.strategy == RACED else ""
-    console.print(
-        Text.assemble(
-            (f"Plan of {plan.experiment}: ", "bold"),
-            f"{plan.configurations:,} configurations × {plan.questions:,} questions"
-            + (f" × {plan.repeats} repeats where decoding draws" if plan.repeats > 1 else "")
-            + f"; strategy {plan.strategy}{raced}; fewest {plan.minimise} within {plan.margin:g} at {plan.confidence:.0%}.",
-        ),
-        soft_wrap=True,
-    )
+    found = [
+        f"Plan of {plan.experiment}: {plan.configurations:,} configurations × {plan.questions:,} questions"
+        + (f" × {plan.repeats} repeats where decoding draws" if plan.repeats > 1 else "")
+        + f"; strategy {plan.strategy}{raced}; fewest {plan.minimise} within {plan.margin:g} at {plan.confidence:.0%}."
+    ]
     gone = [
         *((count, f"merged: {why}") for why, count in plan.merged.items()),
         *((count, f"impossible: {why}") for why, count in plan.impossible.items()),
         *((count, f"cannot run here: {why}") for why, count in plan.refused.items()),
     ]
     if gone:
-        console.print(Text(f"Of {plan.combinations:,} combinations:", style="dim"))
-    for count, why in sorted(gone, reverse=True):
-        console.print(Text(f"  {count:,} {why}", style="dim"), soft_wrap=True)
+        found.append(f"Of {plan.combinations:,} combinations:")
+    return [*found, *(f"  {count:,} {why}" for count, why in sorted(gone, reverse=True))]
 
 
 def _bought(plan: Plan) -> bool:
@@ -133,11 +142,15 @@ def _preparations(found: Sequence[Preparation]) -> None:
         out.print(Text(f"  {each.work} {each.what}: {took}, {joules}"), soft_wrap=True)
 
 
-def _notes(plan: Plan) -> Iterator[str]:
+def plan_notes(plan: Plan) -> Iterator[str]:
+    """What must be known of a plan's figures, a sentence each."""
     yield (
         "Every answer is counted as it stands alone; what setups share is done once, so that a run takes less. What a race "
         "asks depends on how far apart the setups are: low is a space in which few are good, high one in which most are."
     )
     if not plan.calibrated:
-        yield "Nothing was timed: without --no-calibrate a few answers of every model that runs here tell seconds and joules."
+        yield (
+            "Nothing was timed: `workbench plan` without --no-calibrate times a few answers of every model that runs here, "
+            "which tells seconds and joules."
+        )
     yield from (f"{note}." for note in plan.notes)

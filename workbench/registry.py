@@ -84,11 +84,12 @@ _EXTRA_OF = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """One keyword of a plugin's ``build``, as written in its file."""
+    """One keyword of a plugin's ``build``, as written in its file; ``options`` are the values its type allows, if it lists them."""
 
     name: str
     type: str
     default: str | None
+    options: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,11 +130,22 @@ def describe(kind: str, name: str) -> Plugin:
             name=argument.arg,
             type=ast.unparse(argument.annotation) if argument.annotation else "",
             default=ast.unparse(default) if default else None,
+            options=_options(kind, name, argument.annotation),
         )
         for argument, default in pairs
     )
     documentation = (ast.get_docstring(node) or "").partition("\n")[0]
     return Plugin(kind=kind, name=name, description=documentation, parameters=parameters)
+
+
+def _options(kind: str, file: str, annotation: ast.expr | None) -> tuple[Any, ...]:
+    """What a ``Literal`` lists, written in place or under a name in the same file."""
+    if isinstance(annotation, ast.Name):
+        named = (node for node in _tree(kind, file).body if isinstance(node, ast.Assign))
+        annotation = next((node.value for node in named if ast.unparse(node.targets[0]) == annotation.id), None)
+    if not isinstance(annotation, ast.Subscript) or ast.unparse(annotation.value) != "Literal":
+        return ()
+    return tuple(node.value for node in ast.walk(annotation.slice) if isinstance(node, ast.Constant))
 
 
 @cache

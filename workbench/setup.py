@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,12 +37,12 @@ class Setup:
     """A setup that is loaded and warm; use as a context manager, or ``close`` it."""
 
     def __init__(self, path: str | Path) -> None:
-        content = _read(Path(path))
+        content = read_setup(path)
         self.configuration = point_configuration(one_point(content["configuration"], f"{path}"))
         corpus = load_corpus(content["corpus"]["name"])
         shown = content.get("examples_from") if self.configuration["examples"] else None
         evalset = load_evalset(shown["evalset"], corpus, seed=shown["seed"]) if shown else None
-        self.notes = _notes(content, corpus.digest, self.configuration)
+        self.notes = changes_since(content, corpus.digest, self.configuration)
         if shown and evalset and evalset.digest != shown.get("digest"):
             self.notes += (
                 "the questions that worked examples are taken from have changed since this setup was chosen",
@@ -107,7 +108,9 @@ def load_setup(path: str | Path) -> Any:
     return runnables.RunnableLambda(invoke)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_setup(path: str | Path) -> dict[str, Any]:
+    """What a setup file says, checked; raises ``InputError``."""
+    path = Path(path)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -146,7 +149,8 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _notes(content: dict[str, Any], corpus_digest: str, configuration: Configuration) -> tuple[str, ...]:
+def changes_since(content: Mapping[str, Any], corpus_digest: str, configuration: Configuration) -> tuple[str, ...]:
+    """What has changed since a setup was chosen, one sentence each."""
     notes = []
     if content["corpus"].get("digest") != corpus_digest:
         notes.append("the corpus has changed since this setup was chosen: its measured figures may no longer hold")

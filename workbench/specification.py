@@ -20,7 +20,7 @@ from workbench.errors import InputError, WorkbenchError
 from workbench.geography import WORLD
 from workbench.records import DEFAULT_AXES, digest, plugin_label, plugin_name
 
-_KIND_OF_AXIS = {
+KIND_OF_AXIS = {
     "model": "models",
     "retriever": "retrievers",
     "embedder": "embedders",
@@ -28,6 +28,7 @@ _KIND_OF_AXIS = {
     "rerank": "rerankers",
     "compress": "compressors",
 }
+"""The axes whose values are plugins, with the kind of plugin."""
 _LONGEST_RANGE = 1000
 _PRESETS = Path(__file__).parent / "presets"
 
@@ -358,7 +359,7 @@ def _unknown_plugins(content: dict[Any, Any]) -> list[str]:
     space = content.get("space")
     space = space if isinstance(space, dict) else {}
     problems: list[str] = []
-    for axis, kind in _KIND_OF_AXIS.items():
+    for axis, kind in KIND_OF_AXIS.items():
         for position, choice in enumerate(_listed(space.get(axis, []))):
             problems += _problem_of(f"space.{axis}[{position}]", kind, choice)
     for position, name in enumerate(_listed(space.get("prompt", []))):

@@ -106,13 +106,23 @@ def available() -> list[str]:
 
 def load(name: str) -> Template:
     """A template by path, or by name from the project folder's ``prompts``, then from what ships."""
+    return _parse(*_found(name))
+
+
+def prompt_text(name: str) -> str:
+    """The text of a prompt template as it stands in its file, by path or by name."""
+    load(name)  # what is wrong with it is told first
+    return _found(name)[0].read_text(encoding="utf-8")
+
+
+def _found(name: str) -> tuple[Path, int]:
     for path in (Path(name), Path("prompts") / f"{name}.txt", _SHIPPED / f"{name}.txt"):
         try:
             modified = path.stat().st_mtime_ns if path.suffix == ".txt" and path.is_file() else None
         except OSError:  # a name too long for any file
             continue
         if modified is not None:
-            return _parse(path, modified)
+            return path, modified
     raise InputError(f"unknown prompt {name!r}; available: {', '.join(available())}, or the path of a .txt template")
 
 

@@ -41,11 +41,11 @@ LAYERS = (
 READING = (
     "comparison breakdown mappings footprint impacts verdict fixed_sample raced recommendation search_footprint charts "
     "exports explanations texts html_report region_report reports views certificate certificate_html verification pairing "
-    "gating gate_report plans"
+    "gating gate_report plans standing loads effects duels outlays pages_of_answers charts_race charts_compare"
 )
 TOP = (
     "__init__ __main__ commands terminal doctor self_test imports setup launch app_server foresight sampling calibration "
-    "workload tryout planning plan_report"
+    "workload tryout planning plan_report vitals"
 )
 RUNNING = {"pipeline", "experiment", "index", *registry.KINDS}
 
@@ -85,8 +85,10 @@ PUBLIC = [
     "Recommendation",
     "Store",
     "WorkbenchError",
+    "answer_page",
     "answer_rows",
     "answers",
+    "axis_effects",
     "ask",
     "budget",
     "certify",
@@ -96,8 +98,11 @@ PUBLIC = [
     "embedded_models",
     "experiments",
     "export",
+    "face_to_face",
+    "footprint_rows",
     "free_name",
     "gate",
+    "lanes",
     "launched",
     "ledger_rows",
     "load_corpus",
@@ -105,9 +110,11 @@ PUBLIC = [
     "load_setup",
     "notes",
     "outline",
+    "outlook",
     "pause",
     "plan",
     "plugins",
+    "process_load",
     "read_experiment",
     "recommend",
     "regions",
@@ -205,7 +212,7 @@ def test_reading_a_run_never_loads_what_runs_one(module):
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_pages_read_runs_and_start_processes_but_never_run_anything_themselves(path):
-    assert {folder(each) for each in ours(path)} <= {"__init__", "records", "launch", *READING.split()}
+    assert {folder(each) for each in ours(path)} <= {"__init__", "records", "launch", "vitals", *READING.split()}
     roots = {name.partition(".")[0] for name in imported(tree(path))}
     assert roots <= {"workbench", "pages", "streamlit", *sys.stdlib_module_names}
 

@@ -61,7 +61,7 @@ def compare(run: str = "latest", *, over_answers: int | None = None, store: Stor
     if "reference" in record.environment:
         goal = goal.model_copy(update={"reference": record.environment["reference"]})
     questions = store.questions(record.id)
-    unseen = _unseen(experiment, questions)
+    unseen = unseen_questions(experiment, questions)
     found = compare_answers(
         run=record.name,
         state=record.state,
@@ -97,7 +97,7 @@ def _prices_of(models: Iterable[str], created: float) -> dict[str, Price | None]
     return {model: price(model, at=day) for model in sorted(models)}
 
 
-def _unseen(experiment: dict[str, Any], questions: Sequence[Question]) -> list[Question]:
+def unseen_questions(experiment: dict[str, Any], questions: Sequence[Question]) -> list[Question]:
     """The questions of a run that its race never saw."""
     wanted, seen = experiment.get("confirm"), experiment["questions"]["split"]
     if wanted is None or settings(experiment.get("strategy", "grid")) is None or seen in ("all", wanted["split"]):

@@ -12,7 +12,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -415,6 +415,24 @@ class Store:
                 or 0
             )
 
+    def counts(self, run_id: int) -> dict[str, tuple[int, int]]:
+        """Configuration → how many answers are stored, and how many of them are failures."""
+        columns = (ANSWERS.c.configuration, sa.func.count(), sa.func.count(ANSWERS.c.failure_kind))
+        query = sa.select(*columns).where(ANSWERS.c.run_id == run_id).group_by(ANSWERS.c.configuration)
+        with self.reading() as connection:
+            return {configuration: (answers, failed) for configuration, answers, failed in connection.execute(query)}
+
+    def keys(self, run_id: int, configuration: str) -> set[tuple[str, int]]:
+        """(question, repeat) of every stored answer of a configuration."""
+        which = (ANSWERS.c.run_id == run_id, ANSWERS.c.configuration == configuration)
+        with self.reading() as connection:
+            return {
+                (question, repeat)
+                for question, repeat in connection.execute(
+                    sa.select(ANSWERS.c.question, ANSWERS.c.repeat).where(*which)
+                )
+            }
+
     def drop_failed(self, run_id: int) -> int:
         """Forget infrastructure failures so that they are tried again; returns how many."""
         with self.writing() as connection:
@@ -429,14 +447,22 @@ class Store:
         return int(count or 0)
 
     def answers(
-        self, run_id: int, *, configuration: str | None = None, question: str | None = None, texts: bool = True
+        self,
+        run_id: int,
+        *,
+        configuration: str | None = None,
+        question: str | Collection[str] | None = None,
+        texts: bool = True,
     ) -> Iterator[ScoredAnswer]:
-        """Stored answers with their scores, by configuration, question and repeat; without ``texts``, prompts and passages are blank."""
+        """Stored answers with their scores, by configuration, question and repeat, of one question, of several or of all.
+
+        Without ``texts``, prompts and passages are blank.
+        """
         query = sa.select(ANSWERS).where(ANSWERS.c.run_id == run_id)
         if configuration is not None:
             query = query.where(ANSWERS.c.configuration == configuration)
         if question is not None:
-            query = query.where(ANSWERS.c.question == question)
+            query = query.where(ANSWERS.c.question.in_([question] if isinstance(question, str) else question))
         query = query.order_by(ANSWERS.c.configuration, ANSWERS.c.question, ANSWERS.c.repeat)
         with self.reading() as connection:
             for rows in connection.execution_options(stream_results=True).execute(query).partitions(1000):
@@ -556,6 +582,17 @@ def _run_record(row: Any) -> RunRecord:
         experiment=row["experiment"],
         environment=row["environment"],
     )
+
+
+def lease_holder(store: Store, run_id: int) -> int | None:
+    """The id of the process on this machine that writes a run; ``None`` where none does."""
+    with store.reading() as connection:
+        owner, heartbeat = connection.execute(
+            sa.select(RUNS.c.owner, RUNS.c.heartbeat).where(RUNS.c.id == run_id)
+        ).one()
+    if not owner or not owner.startswith(f"{socket.gethostname()}|") or not _alive(owner, heartbeat):
+        return None
+    return int(owner.split("|")[1].split()[1])
 
 
 def _identity() -> str:

@@ -43,6 +43,7 @@ def show() -> None:
         st.Page("pages/run.py", title="Run", url_path="run"),
         st.Page("pages/compare.py", title="Compare", url_path="compare"),
         st.Page("pages/answers.py", title="Answers", url_path="answers"),
+        st.Page("pages/footprint.py", title="Footprint", url_path="footprint", icon=":material/eco:"),
     ]
     with explained():
         st.navigation(pages, position="top").run()

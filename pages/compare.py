@@ -1,14 +1,19 @@
-"""The recommendation, the table behind it, and quality against cost."""
+"""The recommendation, the table behind it, what each axis buys, and two setups face to face."""
 
 from functools import partial
+from typing import Any
 
 import streamlit as st
 
 import workbench
-from pages._frame import Colour, begin, choose, chosen_run, roomy
+from pages._frame import Colour, begin, choose, chosen_run, explained, keep, roomy
 from workbench.charts import pareto
+from workbench.charts_compare import PICTURES, QUANTITIES, differences, picture, scatter, stages
 from workbench.comparison import Comparison, winners
+from workbench.duels import Duel
 from workbench.recommendation import Recommendation
+from workbench.stats import Interval
+from workbench.tariffs import UNITS
 
 _VERDICTS: dict[str, tuple[str, Colour]] = {
     "decided": ("Decided", "green"),
@@ -22,6 +27,7 @@ _COLUMNS = {
     "role": st.column_config.TextColumn(
         "Role", width=130, help="What it is in the choice; frontier: nothing else is both better and cheaper."
     ),
+    "bar": st.column_config.ImageColumn("Interval", width=135, help="The deciding score, on one scale for all rows."),
     "joules": st.column_config.NumberColumn(
         "J per answer", format="%.3g", help="Estimated, as if each answer ran alone."
     ),
@@ -55,6 +61,23 @@ _COLUMNS = {
     "state": "State",
     "configuration": "Configuration",
 }
+_SORTS = {
+    "joules": "energy",
+    "mean": "score",
+    "tokens_in": "tokens in",
+    "p95_seconds": "p95 time",
+    "joules_per_correct": "energy per correct answer",
+    "setup": "name",
+}
+_GROUPS = {
+    "energy": ("joules", "joules_range", "energy_source", "joules_per_correct"),
+    "tokens and time": ("tokens_in", "tokens_out", "p50_seconds", "p95_seconds", "disturbed"),
+    "failures": ("failures", "lost", "answers", "repeat_deviation"),
+    "index": ("index_megabytes", "index_joules", "index_recall"),
+    "state": ("state",),
+}
+_USUAL = ("energy", "tokens and time", "failures", "axes")
+_UNITS = {"joules": "J", "tokens": "tokens", "seconds": "s", "dollars": "dollars", "grams_co2e": "g CO2e"}
 
 
 @st.cache_resource(max_entries=8, show_spinner="Adding up the run")
@@ -62,6 +85,153 @@ def added_up(run: str, *version: float) -> tuple[Comparison, Recommendation]:
     """The comparison of a run and its recommendation, worked out once per version of the run."""
     comparison = workbench.compare(run)
     return comparison, workbench.recommend(comparison)
+
+
+def chart(drawn: Any, name: str, run: str) -> None:
+    """A chart, with its pictures to keep; they are drawn when they are asked for."""
+    st.altair_chart(drawn, width="stretch", key=f"{name} of {run}")
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        for kind, mime in PICTURES.items():
+            st.download_button(
+                kind.upper(),
+                partial(picture, drawn, kind),
+                f"{run}-{name}.{kind}",
+                mime,
+                icon=":material/image:",
+                on_click="ignore",
+                type="tertiary",
+                key=f"{name} of {run} as {kind}",
+            )
+
+
+def draw_table(comparison: Comparison, recommendation: Recommendation) -> None:
+    """The configurations as one table: chosen columns, sorted, filtered."""
+    rows = workbench.comparison_rows(comparison, recommendation)
+    first, second, third, fourth = st.columns([2, 2, 2, 3], vertical_alignment="bottom")
+    with first:
+        sort = choose("Sort by", "sort", list(_SORTS), show=_SORTS.__getitem__)
+    with second:
+        direction = choose("Order", "order", ["lowest first", "highest first"])
+    with third:
+        only = choose("Show", "only", ["all", "frontier", "failures"], pills=True)
+    with fourth:
+        text = st.text_input("Setup holds", st.query_params.get("setup", ""), key=f"setup holds, {comparison.run}")
+        keep("setup", text, "")
+    groups = [*_GROUPS, "axes", "other metrics"]
+    wanted = [each for each in st.query_params.get("columns", ",".join(_USUAL)).split(",") if each in groups]
+    chosen = st.pills("Columns", groups, selection_mode="multi", default=wanted, key=f"columns of {comparison.run}")
+    keep("columns", ",".join(chosen), ",".join(_USUAL))
+    shown = workbench.arranged(rows, sort=sort, descending=direction == "highest first", text=text, only=only)
+    if not shown:
+        st.info("No setup is of this kind; show all, or clear the text.", icon=":material/filter_alt_off:")
+        return
+    columns = ["setup", "role", "bar", "quality", *(key for group in chosen for key in _GROUPS.get(group, ()))]
+    columns += [key for key in rows[0] if key.startswith("axis:") and "axes" in chosen]
+    columns += [key for key in rows[0] if key.startswith("score:") and "other metrics" in chosen]
+    deciding = {"quality": st.column_config.TextColumn(comparison.goal.metric, help="Decides; with its interval.")}
+    others = {key: key.partition(":")[2] for key in rows[0] if ":" in key}
+    st.dataframe(
+        shown,
+        hide_index=True,
+        column_order=[*columns, "configuration"],
+        column_config=roomy(shown, _COLUMNS | deciding | others),
+        placeholder="not measured",
+    )
+
+
+def draw_effects(comparison: Comparison) -> None:
+    """What each axis buys."""
+    unit = choose("Cost", "unit", list(UNITS), show=lambda each: each.replace("_", " "), pills=True)
+    effects = workbench.axis_effects(comparison, unit)
+    if not effects:
+        st.info("No two setups of this run differ in one axis only.", icon=":material/difference:")
+        return
+    short, metric = _UNITS[unit], comparison.goal.metric
+
+    def change(interval: Interval | None, digits: str) -> str | None:
+        if interval is None:
+            return None
+        return f"{interval.mean:+{digits}} ({interval.low:+{digits}} to {interval.high:+{digits}})"
+
+    st.dataframe(
+        [
+            {
+                "axis": each.axis,
+                "change": f"{each.before} → {each.after}",
+                "score": change(each.score, ".3f"),
+                "cost": change(each.cost, ".3g"),
+                "price": "no certain gain"
+                if each.cost_per_point is None
+                else "{1:.3g} ({0:.3g} to {2:.3g})".format(*each.cost_per_point),
+                "pairs": each.pairs,
+                "questions": each.questions,
+            }
+            for each in effects
+        ],
+        hide_index=True,
+        column_config={
+            "axis": st.column_config.TextColumn("Axis", pinned=True),
+            "change": st.column_config.TextColumn(
+                "From → to", width=230, help="From what costs less to what costs more."
+            ),
+            "score": st.column_config.TextColumn(f"{metric}", width=190, help="Change per question, paired interval."),
+            "cost": st.column_config.TextColumn(f"{short} per answer", width=190, help="Change, paired interval."),
+            "price": st.column_config.TextColumn(
+                f"{short} per point", width=190, help=f"For every 0.01 of {metric}, where the score certainly rises."
+            ),
+            "pairs": st.column_config.NumberColumn("Pairs", help="Pairs of setups that differ in this axis only."),
+            "questions": "Questions",
+        },
+        placeholder="not measured",
+    )
+
+
+def draw_duel(duel: Duel, names: tuple[str, str], runs: tuple[str, str]) -> None:
+    """Two setups question by question."""
+    st.text(f"{names[0]}\nagainst {names[1]}")
+    places = st.columns(4)
+    for place, (word, count) in zip(
+        places, (("Won", duel.wins), ("Tied", duel.ties), ("Lost", duel.losses)), strict=False
+    ):
+        place.metric(word, f"{count:,}", help="Questions, by the deciding score.")
+    gap = duel.difference
+    places[3].metric(
+        "Difference in the deciding score",
+        "does not apply" if gap is None else f"{gap.mean:+.3f}",
+        help=None
+        if gap is None
+        else f"{gap.low:+.3f} to {gap.high:+.3f}, "
+        + ("an interval that holds although a race looked." if duel.anytime else "paired bootstrap interval."),
+    )
+    if gap is not None:
+        st.text(f"{duel.metric}: {gap.mean:+.3f} ({gap.low:+.3f} to {gap.high:+.3f}) over {gap.n:,} questions.")
+    for unit, ratio in duel.ratios.items():
+        st.text(
+            f"{unit.replace('_', ' ')}: {ratio.mean:.3g} times ({ratio.low:.3g} to {ratio.high:.3g}) those of the other."
+        )
+    if duel.not_compared:
+        st.text(duel.not_compared)
+    chart(differences(duel), "differences", runs[0])
+    st.dataframe(
+        [
+            {"id": each.question.id, "question": each.question.question, "one": each.score, "other": each.other_score}
+            for each in duel.questions[:200]
+        ],
+        hide_index=True,
+        height=240,
+        column_config={
+            "id": st.column_config.TextColumn("Id", width="small"),
+            "question": st.column_config.TextColumn("Question, where they differ most first", width="large"),
+            "one": st.column_config.NumberColumn("The one", format="%.3f"),
+            "other": st.column_config.NumberColumn("The other", format="%.3f"),
+        },
+    )
+
+
+def versioned(name: str) -> tuple[Comparison, Recommendation]:
+    """The comparison of a run by its name, as it stands now."""
+    each = overviews[name]
+    return added_up(name, each.record.created, each.record.updated, each.answers)
 
 
 beside = begin("Compare")
@@ -72,7 +242,7 @@ if not overview.answers:
     st.info("This run has no answer yet; its figures appear here as they come.", icon=":material/hourglass_top:")
     st.page_link("pages/run.py", label="Watch it", icon=":material/play_circle:")
     st.stop()
-comparison, recommendation = added_up(record.name, record.created, record.updated, overview.answers)
+comparison, recommendation = versioned(record.name)
 if record.state != "finished":
     st.info(
         f"This run is {record.state}: figures are of the {overview.answers:,} answers stored so far.",
@@ -87,26 +257,55 @@ with left.container(border=True):
 with right:
     costs = sorted(("joules", "tokens", "seconds"), key=lambda unit: unit != comparison.goal.minimise)
     cost = choose("Cost", "cost", costs, pills=True)
-    st.altair_chart(pareto(comparison, cost, recommendation), width="stretch")
+    chart(pareto(comparison, cost, recommendation), "quality", record.name)
 
 best = winners(comparison)
 if len({figures.configuration.id for figures in best.values()}) > 1:
     with st.container(border=True):
         st.markdown("**Metrics disagree on the best setup**")
-        shown = ((metric, figures, figures.scores[metric]) for metric, figures in best.items())
+        by_metric = ((metric, figures, figures.scores[metric]) for metric, figures in best.items())
         st.dataframe(
             [
                 {"Metric": metric, "Best setup": figures.configuration.label, "Mean": score.mean if score else None}
-                for metric, figures, score in shown
+                for metric, figures, score in by_metric
             ],
             hide_index=True,
             column_config={"Mean": st.column_config.NumberColumn(format="%.3f")},
         )
 
-rows = workbench.comparison_rows(comparison, recommendation)
-deciding = {"quality": st.column_config.TextColumn(comparison.goal.metric, help="Decides; with its interval.")}
-others = {key: key.partition(":")[2] for key in rows[0] if ":" in key}
-st.dataframe(rows, hide_index=True, column_config=roomy(rows, _COLUMNS | deciding | others), placeholder="not measured")
+views = ["setups", "two figures", "axes", "stages", "face to face"]
+view = choose("View", "view", views, pills=True)
+if view == "setups":
+    draw_table(comparison, recommendation)
+elif view == "two figures":
+    first, second, third = st.columns([2, 2, 3], vertical_alignment="bottom")
+    with first:
+        x = choose("Across", "x", ["tokens", *(each for each in QUANTITIES if each != "tokens")])
+    with second:
+        y = choose("Up", "y", list(QUANTITIES))
+    with third:
+        scales = choose("Log scales", "log", ["none", "across", "up", "both"], pills=True)
+    logarithmic = scales in ("across", "both"), scales in ("up", "both")
+    chart(scatter(comparison, x, y, recommendation, logarithmic=logarithmic), "scatter", record.name)
+elif view == "axes":
+    draw_effects(comparison)
+elif view == "stages":
+    chart(stages(comparison), "stages", record.name)
+else:
+    first, second, third = st.columns(3, vertical_alignment="bottom")
+    labels = {each.configuration.id: each.configuration.label for each in comparison.figures}
+    with first:
+        one = choose("The one", "configuration", list(labels), show=lambda key: f"{labels[key]} [{key}]")
+    with second:
+        against = choose("Of run", "against", [record.name, *(name for name in overviews if name != record.name)])
+    other_comparison = versioned(against)[0]
+    others = {each.configuration.id: each.configuration.label for each in other_comparison.figures}
+    order = [key for key in others if key != one or against != record.name] or list(others)
+    with third:
+        other = choose("Against", "other", order, show=lambda key: f"{others[key]} [{key}]")
+    with explained("These two do not compare."):
+        duel = workbench.face_to_face(comparison, one, other, other_comparison=other_comparison)
+        draw_duel(duel, (labels[one], others[other]), (record.name, against))
 
 with st.expander("Why not the others", icon=":material/balance:"):
     st.dataframe(
@@ -120,7 +319,7 @@ with st.expander("How the figures are known", icon=":material/science:", expande
     for note in workbench.notes(comparison):
         st.text(note)
 
-st.caption("Take the comparison with you")
+st.caption("Take the comparison with you; html is one file to send to somebody.")
 with st.container(horizontal=True):
     for kind, mime in _FILES.items():
         st.download_button(

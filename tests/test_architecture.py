@@ -41,7 +41,7 @@ LAYERS = (
 READING = (
     "comparison breakdown mappings footprint impacts verdict fixed_sample raced recommendation search_footprint charts "
     "exports explanations texts html_report region_report reports views certificate certificate_html verification pairing "
-    "gating gate_report plans standing loads effects duels outlays pages_of_answers charts_race charts_compare"
+    "gating gate_report plans standing loads effects duels outlays browsing charts_race charts_compare"
 )
 TOP = (
     "__init__ __main__ commands terminal doctor self_test imports setup launch app_server foresight sampling calibration "
@@ -86,8 +86,8 @@ PUBLIC = [
     "Store",
     "WorkbenchError",
     "answer_page",
-    "answer_rows",
     "answers",
+    "arranged",
     "axis_effects",
     "ask",
     "budget",
@@ -99,9 +99,11 @@ PUBLIC = [
     "experiments",
     "export",
     "face_to_face",
-    "footprint_rows",
+    "footprint_of_setup",
     "free_name",
     "gate",
+    "gold",
+    "highlighted",
     "lanes",
     "launched",
     "ledger_rows",
@@ -123,6 +125,7 @@ PUBLIC = [
     "run",
     "runs",
     "sentences",
+    "side_by_side",
     "start",
     "stop",
     "verify",

@@ -340,12 +340,13 @@ class Store:
         ]
         self._insert(QUESTIONS, rows)
 
-    def questions(self, run_id: int) -> list[Question]:
-        """The run's questions in the order they are asked."""
+    def questions(self, run_id: int, *, among: Collection[str] | None = None) -> list[Question]:
+        """The run's questions in the order they are asked, or those of some ids."""
+        query = sa.select(QUESTIONS.c.record).where(QUESTIONS.c.run_id == run_id).order_by(QUESTIONS.c.position)
+        if among is not None:
+            query = query.where(QUESTIONS.c.question.in_(among))
         with self.reading() as connection:
-            rows = connection.execute(
-                sa.select(QUESTIONS.c.record).where(QUESTIONS.c.run_id == run_id).order_by(QUESTIONS.c.position)
-            ).scalars()
+            rows = connection.execute(query).scalars()
             return [_QUESTION.validate_python(row) for row in rows]
 
     def add_one_off(self, run_id: int, work: OneOff) -> None:

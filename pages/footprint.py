@@ -3,7 +3,7 @@
 import streamlit as st
 
 import workbench
-from pages._frame import begin, choose, chosen_run, explained
+from pages._frame import Colour, begin, choose, chosen_run, explained
 from workbench.comparison import Comparison
 from workbench.impacts import RANKED
 from workbench.outlays import setup_of
@@ -11,7 +11,11 @@ from workbench.region_report import REGION_COLUMNS, region_notes, region_rows
 
 _COUNTS = {"1,000": 1_000, "1 million": 1_000_000}
 _OVER = {"left out": None, "over 1,000": 1_000, "over 100,000": 100_000, "over 1 million": 1_000_000}
-_ICONS = {"ok": "✓ yes", "missing": "– no", "bad": "✗ wrong"}
+_STATES: dict[str, tuple[str, Colour]] = {
+    "ok": ("here", "green"),
+    "missing": ("not here", "gray"),
+    "bad": ("wrong", "red"),
+}
 _PROVIDERS = {"all clouds": None, **{each: each for each in RANKED}}
 
 
@@ -26,7 +30,7 @@ def added_up(run: str, *version: float) -> tuple[Comparison, str | None]:
 def energy_findings() -> list[dict[str, str]]:
     """What can be measured here, and how."""
     return [
-        {"what": each.what, "here": _ICONS[each.state], "detail": each.detail, "advice": each.advice}
+        {"what": each.what, "state": each.state, "detail": each.detail, "advice": each.advice}
         for each in workbench.check()
         if each.what in ("energy", "best meter here", "meters that there are not") or each.what.startswith("meter ")
     ]
@@ -103,15 +107,8 @@ for note in workbench.notes(comparison):
     st.text(note)
 st.subheader("What can be metered on this machine", anchor=False)
 st.caption("Of the machine this app runs on, now; a run says above what it was measured with.")
-st.dataframe(
-    energy_findings(),
-    hide_index=True,
-    height="content",
-    row_height=56,
-    column_config={
-        "what": st.column_config.TextColumn("What", width=230),
-        "here": st.column_config.TextColumn("Here", width=70),
-        "detail": st.column_config.TextColumn("What it can and cannot see", width=520),
-        "advice": st.column_config.TextColumn("What would help", width=330),
-    },
-)
+for finding in energy_findings():
+    with st.container(horizontal=True, vertical_alignment="top"):
+        word, colour = _STATES[finding["state"]]
+        st.badge(word, color=colour)
+        st.text("\n".join([f"{finding['what']}: {finding['detail']}", *filter(None, [finding["advice"]])]))

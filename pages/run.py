@@ -47,7 +47,7 @@ def watched(run: str, was_live: bool) -> None:
         outlook = workbench.outlook(progress) if progress.trials else None
         draw(progress, outlook)
         buttons(progress)
-        if progress.live:
+        if progress.live and progress.trials:
             draw_load(run)
         if progress.answers:
             draw_lanes(workbench.lanes(run))

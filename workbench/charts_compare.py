@@ -35,7 +35,7 @@ _TITLES = {
 _STAGE_COLOURS = (*COLOURS, CHOSEN, "#f0e442", NEUTRAL)
 _STAGES = ("rewrite", "embed", "search", "rerank", "compress", "prefill", "decode")
 _WIDTH = 1060  # pixels of a downloaded picture
-_BAR = (120, 18)  # pixels of a small interval bar
+_BAR = (120, 26)  # pixels of a small interval bar
 
 
 def scatter(
@@ -272,9 +272,9 @@ def interval_bar(score: Interval | None, low: float, high: float) -> str | None:
     )
     drawing = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">'
-        f'<rect x="0" y="8.25" width="{width}" height="1.5" fill="{NEUTRAL}" opacity=".35"/>'
-        f'<rect x="{a:.1f}" y="6.5" width="{max(b - a, 1):.1f}" height="5" rx="2.5" fill="{COLOURS[4]}"/>'
-        f'<circle cx="{middle:.1f}" cy="9" r="4.5" fill="{COLOURS[0]}"/></svg>'
+        f'<rect x="0" y="12.25" width="{width}" height="1.5" fill="{NEUTRAL}" opacity=".35"/>'
+        f'<rect x="{a:.1f}" y="10.5" width="{max(b - a, 1):.1f}" height="5" rx="2.5" fill="{COLOURS[4]}"/>'
+        f'<circle cx="{middle:.1f}" cy="13" r="4.5" fill="{COLOURS[0]}"/></svg>'
     )
     return f"data:image/svg+xml;base64,{base64.b64encode(drawing.encode()).decode()}"
 

@@ -106,7 +106,7 @@ def load_strip(loads: Sequence[Load], what: Strip) -> alt.LayerChart:
         y=y, tooltip=[alt.Tooltip("said:N", title=title), alt.Tooltip("at:T", title="at", format="%H:%M:%S")]
     )
     heading = alt.TitleParams(text=f"{title}: {rows[-1]['said']}", anchor="start", fontSize=13, fontWeight="normal")
-    return configured(alt.LayerChart(layer=[area, line]).properties(width="container", height=110, title=heading))
+    return configured(alt.LayerChart(layer=[area, line]).properties(width="container", height=170, title=heading))
 
 
 def _measured(load: Load, what: Strip) -> dict[str, Any]:

@@ -12,8 +12,7 @@ from workbench.charts_compare import PICTURES, QUANTITIES, differences, picture,
 from workbench.comparison import Comparison, winners
 from workbench.duels import Duel
 from workbench.recommendation import Recommendation
-from workbench.stats import Interval
-from workbench.tariffs import UNITS
+from workbench.texts import change_text
 
 _VERDICTS: dict[str, tuple[str, Colour]] = {
     "decided": ("Decided", "green"),
@@ -141,25 +140,20 @@ def draw_table(comparison: Comparison, recommendation: Recommendation) -> None:
 
 def draw_effects(comparison: Comparison) -> None:
     """What each axis buys."""
-    unit = choose("Cost", "unit", list(UNITS), show=lambda each: each.replace("_", " "), pills=True)
+    unit = choose("Cost", "unit", list(QUANTITIES[1:]), show=lambda each: each.replace("_", " "), pills=True)
     effects = workbench.axis_effects(comparison, unit)
     if not effects:
         st.info("No two setups of this run differ in one axis only.", icon=":material/difference:")
         return
     short, metric = _UNITS[unit], comparison.goal.metric
 
-    def change(interval: Interval | None, digits: str) -> str | None:
-        if interval is None:
-            return None
-        return f"{interval.mean:+{digits}} ({interval.low:+{digits}} to {interval.high:+{digits}})"
-
     st.dataframe(
         [
             {
                 "axis": each.axis,
                 "change": f"{each.before} → {each.after}",
-                "score": change(each.score, ".3f"),
-                "cost": change(each.cost, ".3g"),
+                "score": change_text(each.score, ".3f"),
+                "cost": change_text(each.cost, ".3g"),
                 "price": "no certain gain"
                 if each.cost_per_point is None
                 else "{1:.3g} ({0:.3g} to {2:.3g})".format(*each.cost_per_point),

@@ -123,10 +123,11 @@ def draw_lanes(lanes: Lanes) -> None:
     st.markdown("**The race**" if lanes.raced else "**Scores so far**")
     st.caption(
         "Pick: the cheapest that is likely good enough. Leader: the best score, or the named reference. Grey: out, "
-        "with the reason on hover and in the table. Intervals hold whenever you look, for the mean over these questions."
+        "with the reason on hover and in the table. Intervals hold whenever you look, for the mean over these questions. "
+        "J: per answer, estimated."
         if lanes.raced
         else "Every configuration answers every question. Intervals hold whenever you look, for the mean over these "
-        "questions: they close when all are answered."
+        "questions: they close when all are answered. J: per answer, estimated."
     )
     asked = sum(lane.score is not None for lane in lanes.lanes)
     with st.container(height=_TALL if asked > 13 else "content", border=False):

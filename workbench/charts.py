@@ -143,9 +143,10 @@ def nothing_to_draw(reason: str) -> alt.LayerChart:
     return configured(alt.LayerChart(layer=[text]).properties(width="container", height=80))
 
 
-def lane_key(number: int, label: str) -> str:
+def lane_key(number: int, label: str, after: str = "") -> str:
     """What stands for a lane in the data: its number, so that lanes of one name stay apart, and the name to show."""
-    return f"{number:05}\x01{label if len(label) <= _LONGEST_NAME else f'{label[: _LONGEST_NAME - 1]}…'}"
+    longest = _LONGEST_NAME - len(after)
+    return f"{number:05}\x01{label if len(label) <= longest else f'{label[: longest - 1]}…'}{after}"
 
 
 def lane_axis() -> alt.Axis:

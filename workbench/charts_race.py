@@ -10,7 +10,7 @@ import altair as alt
 from workbench.charts import CHOSEN, COLOURS, NEUTRAL, configured, lane_axis, lane_key, nothing_to_draw
 from workbench.loads import Load
 from workbench.standing import Lane, Lanes
-from workbench.texts import NOT_MEASURED, energy_text, interval_text
+from workbench.texts import NOT_MEASURED, energy_text, interval_text, significant
 
 Strip = Literal["cpu", "power", "memory"]
 
@@ -37,7 +37,7 @@ def race_lanes(lanes: Lanes) -> alt.LayerChart:
         axis=lane_axis(),
     )
     title = f"{lanes.metric} so far ({lanes.confidence:.0%} interval)"
-    x = alt.X("mean:Q", title=title, scale=alt.Scale(zero=False))
+    x = alt.X("mean:Q", title=title, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=6))
     colour = alt.Color(
         "kind:N",
         title=None,
@@ -75,7 +75,7 @@ def _row(number: int, lane: Lane) -> dict[str, Any]:
     joules = NOT_MEASURED if lane.joules is None else energy_text(lane.joules)
     label = lane.configuration.label
     return {
-        "lane": lane_key(number, label),
+        "lane": lane_key(number, label, "" if lane.joules is None else f" · {significant(lane.joules.central)} J"),
         "setup": label,
         "id": lane.configuration.id,
         "mean": score.mean,

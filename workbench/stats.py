@@ -14,8 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil, inf, log, log1p, sqrt
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -281,11 +283,16 @@ def _student(probability: float, degrees: Array) -> Array:
 
 def _resampled(columns: Array, seed: int) -> Array:
     """Means of ``RESAMPLES`` bootstrap samples of the rows: shape (resamples, columns)."""
-    generator = np.random.default_rng(seed)
     n = len(columns)
-    counts = generator.multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
-    means: Array = counts @ columns / n
+    means: Array = _drawn(n, seed).astype(np.float64) @ columns / n
     return means
+
+
+@lru_cache(maxsize=4)
+def _drawn(n: int, seed: int) -> NDArray[np.unsignedinteger[Any]]:
+    """How often each of n rows is drawn, in each sample: the same for every configuration, and dear to draw."""
+    generator = np.random.default_rng(seed)
+    return generator.multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.min_scalar_type(n))
 
 
 def _bounds(values: Array, confidence: float) -> tuple[float, float]:

@@ -163,7 +163,7 @@ def draw_passages(question: Question, scored: ScoredAnswer) -> None:
 beside = begin("Answers")
 records = {overview.record.name: overview.record for overview in workbench.runs()}
 record = records[chosen_run(list(records), beside)]
-labels = {trial.configuration.id: trial.configuration.label for trial in workbench.watch(record.name).trials}
+labels = workbench.setups(record.name)
 left, right = st.columns([5, 3], vertical_alignment="bottom")
 with left:
     configuration = choose(

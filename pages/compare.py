@@ -11,8 +11,10 @@ from workbench.charts import pareto
 from workbench.charts_compare import PICTURES, QUANTITIES, differences, picture, scatter, stages
 from workbench.comparison import Comparison, winners
 from workbench.duels import Duel
+from workbench.effects import AxisEffect
 from workbench.recommendation import Recommendation
 from workbench.texts import change_text
+from workbench.views import Row
 
 _VERDICTS: dict[str, tuple[str, Colour]] = {
     "decided": ("Decided", "green"),
@@ -80,10 +82,22 @@ _UNITS = {"joules": "J", "tokens": "tokens", "seconds": "s", "dollars": "dollars
 
 
 @st.cache_resource(max_entries=8, show_spinner="Adding up the run")
-def added_up(run: str, *version: float) -> tuple[Comparison, Recommendation]:
-    """The comparison of a run and its recommendation, worked out once per version of the run."""
+def added_up(run: str, *version: float) -> tuple[Comparison, Recommendation, list[Row], list[str]]:
+    """The comparison of a run, its recommendation, table and notes, worked out once per version of the run."""
     comparison = workbench.compare(run)
-    return comparison, workbench.recommend(comparison)
+    recommendation = workbench.recommend(comparison)
+    return (
+        comparison,
+        recommendation,
+        workbench.comparison_rows(comparison, recommendation),
+        workbench.notes(comparison),
+    )
+
+
+@st.cache_resource(max_entries=40, show_spinner="Pairing setups")
+def effects_of(_comparison: Comparison, unit: str, run: str, *version: float) -> list[AxisEffect]:
+    """What each axis buys, worked out once per version of the run and unit."""
+    return workbench.axis_effects(_comparison, unit)
 
 
 def chart(drawn: Any, name: str, run: str) -> None:
@@ -103,9 +117,8 @@ def chart(drawn: Any, name: str, run: str) -> None:
             )
 
 
-def draw_table(comparison: Comparison, recommendation: Recommendation) -> None:
+def draw_table(comparison: Comparison, rows: list[Row]) -> None:
     """The configurations as one table: chosen columns, sorted, filtered."""
-    rows = workbench.comparison_rows(comparison, recommendation)
     first, second, third, fourth = st.columns([2, 2, 2, 3], vertical_alignment="bottom")
     with first:
         sort = choose("Sort by", "sort", list(_SORTS), show=_SORTS.__getitem__)
@@ -138,10 +151,10 @@ def draw_table(comparison: Comparison, recommendation: Recommendation) -> None:
     )
 
 
-def draw_effects(comparison: Comparison) -> None:
+def draw_effects(comparison: Comparison, version: tuple[float, ...]) -> None:
     """What each axis buys."""
     unit = choose("Cost", "unit", list(QUANTITIES[1:]), show=lambda each: each.replace("_", " "), pills=True)
-    effects = workbench.axis_effects(comparison, unit)
+    effects = effects_of(comparison, unit, comparison.run, *version)
     if not effects:
         st.info("No two setups of this run differ in one axis only.", icon=":material/difference:")
         return
@@ -222,10 +235,48 @@ def draw_duel(duel: Duel, names: tuple[str, str], runs: tuple[str, str]) -> None
     )
 
 
-def versioned(name: str) -> tuple[Comparison, Recommendation]:
-    """The comparison of a run by its name, as it stands now."""
+@st.fragment
+def in_depth() -> None:
+    """The views of the comparison; a choice here draws nothing else anew."""
+    views = ["setups", "two figures", "axes", "stages", "face to face"]
+    view = choose("View", "view", views, pills=True)
+    if view == "setups":
+        draw_table(comparison, rows)
+    elif view == "two figures":
+        first, second, third = st.columns([2, 2, 3], vertical_alignment="bottom")
+        with first:
+            x = choose("Across", "x", ["tokens", *(each for each in QUANTITIES if each != "tokens")])
+        with second:
+            y = choose("Up", "y", list(QUANTITIES))
+        with third:
+            scales = choose("Log scales", "log", ["none", "across", "up", "both"], pills=True)
+        logarithmic = scales in ("across", "both"), scales in ("up", "both")
+        chart(scatter(comparison, x, y, recommendation, logarithmic=logarithmic), "scatter", record.name)
+    elif view == "axes":
+        draw_effects(comparison, version_of(record.name))
+    elif view == "stages":
+        chart(stages(comparison), "stages", record.name)
+    else:
+        first, second, third = st.columns(3, vertical_alignment="bottom")
+        labels = {each.configuration.id: each.configuration.label for each in comparison.figures}
+        with first:
+            one = choose("The one", "configuration", list(labels), show=lambda key: f"{labels[key]} [{key}]")
+        with second:
+            against = choose("Of run", "against", [record.name, *(name for name in overviews if name != record.name)])
+        other_comparison = added_up(against, *version_of(against))[0]
+        others = {each.configuration.id: each.configuration.label for each in other_comparison.figures}
+        order = [key for key in others if key != one or against != record.name] or list(others)
+        with third:
+            other = choose("Against", "other", order, show=lambda key: f"{others[key]} [{key}]")
+        with explained("These two do not compare."):
+            duel = workbench.face_to_face(comparison, one, other, other_comparison=other_comparison)
+            draw_duel(duel, (labels[one], others[other]), (record.name, against))
+
+
+def version_of(name: str) -> tuple[float, ...]:
+    """What changes when a run does."""
     each = overviews[name]
-    return added_up(name, each.record.created, each.record.updated, each.answers)
+    return each.record.created, each.record.updated, each.answers
 
 
 beside = begin("Compare")
@@ -236,7 +287,7 @@ if not overview.answers:
     st.info("This run has no answer yet; its figures appear here as they come.", icon=":material/hourglass_top:")
     st.page_link("pages/run.py", label="Watch it", icon=":material/play_circle:")
     st.stop()
-comparison, recommendation = versioned(record.name)
+comparison, recommendation, rows, notes = added_up(record.name, *version_of(record.name))
 if record.state != "finished":
     st.info(
         f"This run is {record.state}: figures are of the {overview.answers:,} answers stored so far.",
@@ -267,39 +318,7 @@ if len({figures.configuration.id for figures in best.values()}) > 1:
             column_config={"Mean": st.column_config.NumberColumn(format="%.3f")},
         )
 
-views = ["setups", "two figures", "axes", "stages", "face to face"]
-view = choose("View", "view", views, pills=True)
-if view == "setups":
-    draw_table(comparison, recommendation)
-elif view == "two figures":
-    first, second, third = st.columns([2, 2, 3], vertical_alignment="bottom")
-    with first:
-        x = choose("Across", "x", ["tokens", *(each for each in QUANTITIES if each != "tokens")])
-    with second:
-        y = choose("Up", "y", list(QUANTITIES))
-    with third:
-        scales = choose("Log scales", "log", ["none", "across", "up", "both"], pills=True)
-    logarithmic = scales in ("across", "both"), scales in ("up", "both")
-    chart(scatter(comparison, x, y, recommendation, logarithmic=logarithmic), "scatter", record.name)
-elif view == "axes":
-    draw_effects(comparison)
-elif view == "stages":
-    chart(stages(comparison), "stages", record.name)
-else:
-    first, second, third = st.columns(3, vertical_alignment="bottom")
-    labels = {each.configuration.id: each.configuration.label for each in comparison.figures}
-    with first:
-        one = choose("The one", "configuration", list(labels), show=lambda key: f"{labels[key]} [{key}]")
-    with second:
-        against = choose("Of run", "against", [record.name, *(name for name in overviews if name != record.name)])
-    other_comparison = versioned(against)[0]
-    others = {each.configuration.id: each.configuration.label for each in other_comparison.figures}
-    order = [key for key in others if key != one or against != record.name] or list(others)
-    with third:
-        other = choose("Against", "other", order, show=lambda key: f"{others[key]} [{key}]")
-    with explained("These two do not compare."):
-        duel = workbench.face_to_face(comparison, one, other, other_comparison=other_comparison)
-        draw_duel(duel, (labels[one], others[other]), (record.name, against))
+in_depth()
 
 with st.expander("Why not the others", icon=":material/balance:"):
     st.dataframe(
@@ -310,7 +329,7 @@ with st.expander("Why not the others", icon=":material/balance:"):
         hide_index=True,
     )
 with st.expander("How the figures are known", icon=":material/science:", expanded=True):
-    for note in workbench.notes(comparison):
+    for note in notes:
         st.text(note)
 
 st.caption("Take the comparison with you; html is one file to send to somebody.")

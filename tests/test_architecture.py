@@ -125,6 +125,7 @@ PUBLIC = [
     "run",
     "runs",
     "sentences",
+    "setups",
     "side_by_side",
     "start",
     "stop",

@@ -65,6 +65,7 @@ _HOME = {
     "run": "experiment",
     "runs": "reports",
     "sentences": "recommendation",
+    "setups": "browsing",
     "side_by_side": "browsing",
     "start": "launch",
     "stop": "control",

@@ -129,7 +129,7 @@ def _rows(
         wanted[configuration].add(question)
     found: dict[tuple[str, str, int], ScoredAnswer] = {}
     for configuration, asked in wanted.items():
-        for scored in store.answers(run_id, configuration=configuration, question=asked, texts=False):
+        for scored in store.answers(run_id, configuration=configuration, question=asked, figures_only=True):
             answer = scored.answer
             found[answer.configuration, answer.question, answer.repeat] = scored
     questions = {each.id: each for each in store.questions(run_id, among={question for _, question, _ in keys})}
@@ -170,9 +170,15 @@ def side_by_side(run: str, question: str, *, store: Store | None = None) -> list
             -next((score.value or 0.0 for score in scored.scores if score.metric == metric), 0.0),
             _row(known[0], scored, labels[scored.answer.configuration], metric, coefficients),
         )
-        for scored in store.answers(record.id, question=question, texts=False)
+        for scored in store.answers(record.id, question=question, figures_only=True)
     ]
     return [row for _, row in sorted(found, key=lambda pair: pair[0])]
+
+
+def setups(run: str, *, store: Store | None = None) -> dict[str, str]:
+    """The configurations of a run: their ids with their names."""
+    store = store or Store(create=False)
+    return {trial.configuration.id: trial.configuration.label for trial in store.trials(store.get(run).id)}
 
 
 def highlighted(text: str, answers: Sequence[str]) -> str:

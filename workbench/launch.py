@@ -310,7 +310,7 @@ def _state(record: RunRecord, launch: _Launch | None) -> WatchedState:
 
 def _trials(store: Store, record: RunRecord) -> Iterator[TrialProgress]:
     counted = store.counts(record.id)
-    questions = len(store.questions(record.id))
+    questions = store.count_questions(record.id)
     for trial in store.trials(record.id):
         answers, failures = counted.get(trial.configuration.id, (0, 0))
         repeats = record.experiment["repeats"] if trial.configuration["temperature"] > 0 else 1

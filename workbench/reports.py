@@ -70,7 +70,7 @@ def compare(run: str = "latest", *, over_answers: int | None = None, store: Stor
         tariff=_tariff(record),
         trials=store.trials(record.id),
         questions=[question for question in questions if question not in unseen],
-        answers=store.answers(record.id, texts=False),
+        answers=store.answers(record.id, figures_only=True),
         one_offs=store.one_offs(record.id),
         metrics=[plugin_label(choice) for choice in record.experiment["metrics"]],
         strategy=experiment.get("strategy", "grid"),
@@ -212,8 +212,8 @@ def runs(*, store: Store | None = None) -> list[RunOverview]:
     return [
         RunOverview(
             record=record,
-            configurations=len(store.trials(record.id)),
-            questions=len(store.questions(record.id)),
+            configurations=store.count_trials(record.id),
+            questions=store.count_questions(record.id),
             answers=store.count_answers(record.id),
         )
         for record in store.runs()

@@ -143,7 +143,7 @@ def _catch_up(tally: Tally, store: Store, record: RunRecord, configuration: str,
         tally.forget()
     new = keys - tally.seen
     wanted = {question for question, _ in new} if tally.seen and len(new) <= _MOST_NEW else None
-    for scored in store.answers(record.id, configuration=configuration, question=wanted, texts=False):
+    for scored in store.answers(record.id, configuration=configuration, question=wanted, figures_only=True):
         if (scored.answer.question, scored.answer.repeat) in new:
             _count(tally, scored, goal, tariff)
     tally.alone, tally.spent = (_one(readings) for readings in (tally.alone, tally.spent))

@@ -49,6 +49,8 @@ HEARTBEAT_SECONDS = 5.0
 LEASE_SECONDS = 30.0
 AT_WORK = ("running", "paused")  # states in which a living process writes the run
 
+_BESIDES = ("completion", "prompt", "passages", "retrieved", "citations")  # columns that no figure is made from
+
 _LEDGER: TypeAdapter[Ledger] = TypeAdapter(Ledger)
 _ONE_OFF: TypeAdapter[OneOff] = TypeAdapter(OneOff)
 _QUESTION: TypeAdapter[Question] = TypeAdapter(Question)
@@ -349,6 +351,19 @@ class Store:
             rows = connection.execute(query).scalars()
             return [_QUESTION.validate_python(row) for row in rows]
 
+    def count_questions(self, run_id: int) -> int:
+        """How many questions the run holds."""
+        return self._count(QUESTIONS, run_id)
+
+    def count_trials(self, run_id: int) -> int:
+        """How many configurations the run holds."""
+        return self._count(TRIALS, run_id)
+
+    def _count(self, table: sa.Table, run_id: int) -> int:
+        query = sa.select(sa.func.count()).select_from(table).where(table.c.run_id == run_id)
+        with self.reading() as connection:
+            return int(connection.execute(query).scalar_one())
+
     def add_one_off(self, run_id: int, work: OneOff) -> None:
         """Book a piece of one-off work."""
         self._insert(ONE_OFFS, [{"run_id": run_id, "record": json.loads(as_json(work))}])
@@ -408,13 +423,7 @@ class Store:
 
     def count_answers(self, run_id: int) -> int:
         """How many answers are stored."""
-        with self.reading() as connection:
-            return int(
-                connection.execute(
-                    sa.select(sa.func.count()).select_from(ANSWERS).where(ANSWERS.c.run_id == run_id)
-                ).scalar()
-                or 0
-            )
+        return self._count(ANSWERS, run_id)
 
     def counts(self, run_id: int) -> dict[str, tuple[int, int]]:
         """Configuration → how many answers are stored, and how many of them are failures."""
@@ -454,12 +463,15 @@ class Store:
         configuration: str | None = None,
         question: str | Collection[str] | None = None,
         texts: bool = True,
+        figures_only: bool = False,
     ) -> Iterator[ScoredAnswer]:
         """Stored answers with their scores, by configuration, question and repeat, of one question, of several or of all.
 
-        Without ``texts``, prompts and passages are blank.
+        Without ``texts``, prompts and passages are blank; with ``figures_only`` there are no passages either, nor what was
+        retrieved, cited and completed: much less to read.
         """
-        query = sa.select(ANSWERS).where(ANSWERS.c.run_id == run_id)
+        columns = [column for column in ANSWERS.c if not figures_only or column.name not in _BESIDES]
+        query = sa.select(*columns).where(ANSWERS.c.run_id == run_id)
         if configuration is not None:
             query = query.where(ANSWERS.c.configuration == configuration)
         if question is not None:
@@ -467,8 +479,8 @@ class Store:
         query = query.order_by(ANSWERS.c.configuration, ANSWERS.c.question, ANSWERS.c.repeat)
         with self.reading() as connection:
             for rows in connection.execution_options(stream_results=True).execute(query).partitions(1000):
-                known = self._texts(connection, rows) if texts else {}
-                yield from (_scored_answer(row, known) for row in rows)
+                known = self._texts(connection, rows) if texts and not figures_only else {}
+                yield from (_scored_answer(row, known, figures_only=figures_only) for row in rows)
 
     def _texts(self, connection: Connection, rows: Iterable[Any]) -> dict[str, str]:
         wanted = sorted(
@@ -537,25 +549,13 @@ def _answer_row(run_id: int, scored: ScoredAnswer, texts: dict[str, str]) -> dic
     }
 
 
-def _scored_answer(row: Any, texts: dict[str, str]) -> ScoredAnswer:
-    passages = tuple(
-        Passage(
-            chunk=Chunk(id=key, document_id=document, start=start, end=end, title=title, text=texts.get(content, "")),
-            score=score,
-            rank=rank,
-        )
-        for content, key, document, start, end, title, score, rank in row.passages
-    )
+def _scored_answer(row: Any, texts: dict[str, str], *, figures_only: bool = False) -> ScoredAnswer:
+    rest = {} if figures_only else _rest(row, texts)
     answer = Answer(
         configuration=row.configuration,
         question=row.question,
         repeat=row.repeat,
         text=row.text,
-        completion=row.completion or "",
-        citations=tuple(row.citations),
-        passages=passages,
-        retrieved=None if row.retrieved is None else tuple(itertools.starmap(Span, row.retrieved)),
-        prompt=texts.get(row.prompt or "", ""),
         finish_reason=row.finish_reason,
         seconds=row.seconds,
         seconds_to_first_token=row.seconds_to_first_token,
@@ -564,9 +564,29 @@ def _scored_answer(row: Any, texts: dict[str, str]) -> ScoredAnswer:
         undisturbed=row.undisturbed,
         attempts=row.attempts,
         failure=None if row.failure is None else _FAILURE.validate_python(row.failure),
+        **rest,
     )
     scores = tuple(Score(metric=metric, value=value, reason=reason) for metric, (value, reason) in row.scores.items())
     return ScoredAnswer(answer=answer, scores=scores, loss=row.loss or "")
+
+
+def _rest(row: Any, texts: dict[str, str]) -> dict[str, Any]:
+    """What ``_BESIDES`` names, as an answer has it."""
+    passages = tuple(
+        Passage(
+            chunk=Chunk(id=key, document_id=document, start=start, end=end, title=title, text=texts.get(content, "")),
+            score=score,
+            rank=rank,
+        )
+        for content, key, document, start, end, title, score, rank in row.passages
+    )
+    return {
+        "completion": row.completion or "",
+        "citations": tuple(row.citations),
+        "passages": passages,
+        "retrieved": None if row.retrieved is None else tuple(itertools.starmap(Span, row.retrieved)),
+        "prompt": texts.get(row.prompt or "", ""),
+    }
 
 
 def _run_record(row: Any) -> RunRecord:

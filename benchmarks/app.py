@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlencode
 from urllib.request import urlopen
@@ -41,6 +42,16 @@ from workbench.records import (
 )
 from workbench.specification import read_experiment
 
+_OBSERVE = """() => {
+    const app = document.querySelector('[data-testid="stApp"]')
+    let began = false
+    window.ended = false
+    new MutationObserver(() => {
+        const state = app.getAttribute('data-test-script-state')
+        began = began || state === 'running'
+        window.ended = window.ended || (began && state === 'notRunning')
+    }).observe(app, {attributes: true, attributeFilter: ['data-test-script-state']})
+}"""
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 FIRST, AGAIN, MEMORY = 2.0, 0.7, 1000
 METRICS = ("token_f1", "exact_match", "contains", "recall@5", "ndcg@10")
@@ -226,13 +237,13 @@ def measure(page: Page, port: int, server: subprocess.Popen[bytes]) -> None:
     print(f"{'server memory':32} {megabytes:8.0f} MB  (bound {MEMORY} MB{'' if megabytes < MEMORY else ', MISSED'})")
 
 
-def clicked(page: Page, name: str, click: object) -> None:
+def clicked(page: Page, name: str, click: Callable[[], None]) -> None:
     """An interaction: from the click until the page has run again."""
     page.wait_for_timeout(500)
+    page.evaluate(_OBSERVE)
     began = time.monotonic()
-    click()  # type: ignore[operator]
-    page.locator('[data-testid="stApp"][data-test-script-state="running"]').wait_for(state="attached")
-    page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for(state="attached")
+    click()
+    page.wait_for_function("window.ended", timeout=120_000)
     said(name, time.monotonic() - began, AGAIN)
 
 

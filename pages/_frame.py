@@ -17,6 +17,8 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 import workbench
+from workbench.comparison import Comparison
+from workbench.recommendation import Recommendation
 
 # Sessions are threads, and Altair uses a pandas that another thread has only half imported: it must be whole before any page.
 importlib.import_module("pandas")
@@ -152,6 +154,13 @@ def chosen_run(runs: Sequence[str], place: DeltaGenerator) -> str:
         st.stop()
     with place:
         return choose("Run", "run", runs, always=True)
+
+
+@st.cache_resource(max_entries=8, show_spinner="Adding up the run")
+def added_up(run: str, *version: float) -> tuple[Comparison, Recommendation, list[str]]:
+    """The comparison of a run, its recommendation and notes, worked out once per version of the run, for all pages."""
+    comparison = workbench.compare(run)
+    return comparison, workbench.recommend(comparison), workbench.notes(comparison)
 
 
 def roomy(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Any]) -> dict[str, Any]:

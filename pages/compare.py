@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 import workbench
-from pages._frame import Colour, begin, choose, chosen_run, explained, keep, roomy
+from pages._frame import Colour, added_up, begin, choose, chosen_run, explained, keep, roomy
 from workbench.charts import pareto
 from workbench.charts_compare import PICTURES, QUANTITIES, differences, picture, scatter, stages
 from workbench.comparison import Comparison, winners
@@ -14,7 +14,6 @@ from workbench.duels import Duel
 from workbench.effects import AxisEffect
 from workbench.recommendation import Recommendation
 from workbench.texts import change_text
-from workbench.views import Row
 
 _VERDICTS: dict[str, tuple[str, Colour]] = {
     "decided": ("Decided", "green"),
@@ -81,19 +80,6 @@ _USUAL = ("energy", "tokens and time", "failures", "axes")
 _UNITS = {"joules": "J", "tokens": "tokens", "seconds": "s", "dollars": "dollars", "grams_co2e": "g CO2e"}
 
 
-@st.cache_resource(max_entries=8, show_spinner="Adding up the run")
-def added_up(run: str, *version: float) -> tuple[Comparison, Recommendation, list[Row], list[str]]:
-    """The comparison of a run, its recommendation, table and notes, worked out once per version of the run."""
-    comparison = workbench.compare(run)
-    recommendation = workbench.recommend(comparison)
-    return (
-        comparison,
-        recommendation,
-        workbench.comparison_rows(comparison, recommendation),
-        workbench.notes(comparison),
-    )
-
-
 @st.cache_resource(max_entries=40, show_spinner="Pairing setups")
 def effects_of(_comparison: Comparison, unit: str, run: str, *version: float) -> list[AxisEffect]:
     """What each axis buys, worked out once per version of the run and unit."""
@@ -117,8 +103,9 @@ def chart(drawn: Any, name: str, run: str) -> None:
             )
 
 
-def draw_table(comparison: Comparison, rows: list[Row]) -> None:
+def draw_table(comparison: Comparison, recommendation: Recommendation) -> None:
     """The configurations as one table: chosen columns, sorted, filtered."""
+    rows = workbench.comparison_rows(comparison, recommendation)
     first, second, third, fourth = st.columns([2, 2, 2, 3], vertical_alignment="bottom")
     with first:
         sort = choose("Sort by", "sort", list(_SORTS), show=_SORTS.__getitem__)
@@ -241,7 +228,7 @@ def in_depth() -> None:
     views = ["setups", "two figures", "axes", "stages", "face to face"]
     view = choose("View", "view", views, pills=True)
     if view == "setups":
-        draw_table(comparison, rows)
+        draw_table(comparison, recommendation)
     elif view == "two figures":
         first, second, third = st.columns([2, 2, 3], vertical_alignment="bottom")
         with first:
@@ -287,7 +274,7 @@ if not overview.answers:
     st.info("This run has no answer yet; its figures appear here as they come.", icon=":material/hourglass_top:")
     st.page_link("pages/run.py", label="Watch it", icon=":material/play_circle:")
     st.stop()
-comparison, recommendation, rows, notes = added_up(record.name, *version_of(record.name))
+comparison, recommendation, notes = added_up(record.name, *version_of(record.name))
 if record.state != "finished":
     st.info(
         f"This run is {record.state}: figures are of the {overview.answers:,} answers stored so far.",

@@ -3,7 +3,7 @@
 import streamlit as st
 
 import workbench
-from pages._frame import Colour, begin, choose, chosen_run, explained
+from pages._frame import Colour, added_up, begin, choose, chosen_run, explained
 from workbench.comparison import Comparison
 from workbench.impacts import RANKED
 from workbench.outlays import setup_of
@@ -17,13 +17,6 @@ _STATES: dict[str, tuple[str, Colour]] = {
     "bad": ("wrong", "red"),
 }
 _PROVIDERS = {"all clouds": None, **{each: each for each in RANKED}}
-
-
-@st.cache_resource(max_entries=8, show_spinner="Adding up the run")
-def added_up(run: str, *version: float) -> tuple[Comparison, str | None]:
-    """The comparison of a run and the setup it comes to, worked out once per version of the run."""
-    comparison = workbench.compare(run)
-    return comparison, setup_of(comparison, workbench.recommend(comparison))
 
 
 @st.cache_data(ttl=600, show_spinner="Looking at this machine")
@@ -80,7 +73,8 @@ if not overview.answers:
     st.info("This run has no answer yet; its footprint appears here as they come.", icon=":material/hourglass_top:")
     st.page_link("pages/run.py", label="Watch it", icon=":material/play_circle:")
     st.stop()
-comparison, chosen = added_up(record.name, record.created, record.updated, overview.answers)
+comparison, recommendation, notes = added_up(record.name, record.created, record.updated, overview.answers)
+chosen = setup_of(comparison, recommendation)
 labels = {each.configuration.id: each.configuration.label for each in comparison.figures}
 order = sorted(labels, key=lambda key: key != chosen)
 configuration = choose("Setup", "configuration", order, show=lambda key: f"{labels[key]} [{key}]")
@@ -103,7 +97,7 @@ else:
     draw_regions(record.name, configuration)
 
 st.subheader("How the figures are known", anchor=False)
-for note in workbench.notes(comparison):
+for note in notes:
     st.text(note)
 st.subheader("What can be metered on this machine", anchor=False)
 st.caption("Of the machine this app runs on, now; a run says above what it was measured with.")

@@ -13,12 +13,12 @@ from workbench.contracts import Standings
 from workbench.ledger import add, price, scale, spent, standalone
 from workbench.races import replayed
 from workbench.racing import RaceState, settings, terms
-from workbench.records import Answer, Configuration, Energy, Question, Reading, ScoredAnswer, Trial
+from workbench.records import Configuration, Energy, Question, Reading, ScoredAnswer, Trial
 from workbench.reports import unseen_questions
 from workbench.specification import Goal
 from workbench.stats import Array, Interval, anytime_bound, interval
 from workbench.store import RunRecord, Store
-from workbench.tariffs import Tariff, cost, of_environment
+from workbench.tariffs import Tariff, costs_of, of_environment
 
 Mark = Literal["", "pick", "leader", "pick and leader", "bound"]
 
@@ -154,28 +154,25 @@ def _count(tally: Tally, scored: ScoredAnswer, goal: Goal, tariff: Tariff) -> No
     tally.seen.add((answer.question, answer.repeat))
     infrastructure = answer.failure is not None and answer.failure.kind == "infrastructure"
     tally.lost += infrastructure
-    score = next((each.value for each in scored.scores if each.metric == goal.metric), None)
-    paid = None if infrastructure else cost(answer, goal.minimise, tariff)
-    count, scores, costs, seconds = tally.questions.get(answer.question, (0, 0.0, 0.0, 0.0))
-    tally.questions[answer.question] = (
-        count + 1,
-        scores + (np.nan if score is None else score),
-        costs + (np.nan if paid is None else paid),
-        seconds + _undisturbed(answer),
+    stages = answer.ledger.stages
+    alone = standalone(answer.ledger)
+    paid = costs_of(alone, tariff) if stages and not infrastructure else {}
+    known = (
+        next((each.value for each in scored.scores if each.metric == goal.metric), None),
+        paid.get(goal.minimise),
+        alone.seconds if stages and answer.undisturbed else None,
     )
-    if not answer.ledger.stages:
+    count, *sums = tally.questions.get(answer.question, (0, 0.0, 0.0, 0.0))
+    score, cost, seconds = (total + (np.nan if one is None else one) for total, one in zip(sums, known, strict=True))
+    tally.questions[answer.question] = (count + 1, score, cost, seconds)
+    if not stages:
         return
     ran = spent(answer.ledger)
     tally.spent.append(ran)
     tally.seconds.append(ran.seconds)
-    alone = standalone(answer.ledger)
-    if not infrastructure and price(alone, tariff.coefficients) is not None:
+    if paid.get("joules") is not None:
         tally.alone.append(alone)
         tally.priced += 1
-
-
-def _undisturbed(answer: Answer) -> float:
-    return standalone(answer.ledger).seconds if answer.undisturbed and answer.ledger.stages else np.nan
 
 
 def _one(readings: list[Reading]) -> list[Reading]:

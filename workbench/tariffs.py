@@ -65,10 +65,12 @@ def costs(answer: Answer, tariff: Tariff) -> dict[str, float | None]:
     Dollars are those of tokens bought, or of electricity where nothing is and its price was given. Grams are those of
     making the electricity, ``joules × PUE × grid``, and of making the hardware where EcoLogits knows a model's.
     """
+    return costs_of(standalone(answer.ledger), tariff) if answer.ledger.stages else dict.fromkeys(UNITS)
+
+
+def costs_of(reading: Reading, tariff: Tariff) -> dict[str, float | None]:
+    """The cost of a reading in every unit of ``UNITS``, as ``costs`` has it for an answer's standalone reading."""
     found: dict[str, float | None] = dict.fromkeys(UNITS)
-    if not answer.ledger.stages:
-        return found
-    reading = standalone(answer.ledger)
     found["seconds"] = reading.seconds
     if reading.tokens_in is not None and reading.tokens_out is not None:
         found["tokens"] = float(reading.tokens_in + reading.tokens_out)

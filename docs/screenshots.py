@@ -1,4 +1,4 @@
-"""Take the README's pictures of the app, from the newest run in the store: docs/images/{run,compare,answers}.png."""
+"""Take the README's pictures of the app, from the newest run in the store: docs/images/{run,compare,answers,footprint}.png."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ def main() -> None:
         "run": {"run": run},
         "compare": {"run": run},
         "answers": {"run": run, **({"configuration": chosen.id} if chosen else {})},
+        "footprint": {"run": run},
     }
     IMAGES.mkdir(exist_ok=True)
     with socket.socket() as trial:

@@ -12,7 +12,7 @@ import numpy as np
 from workbench.comparison import Comparison
 from workbench.errors import InputError
 from workbench.records import Configuration, plugin_label
-from workbench.stats import DIFFERENCE_PRIOR, RESAMPLES, Array, Interval, interval
+from workbench.stats import DIFFERENCE_PRIOR, Array, Interval, bootstrap_counts, interval
 from workbench.tariffs import UNITS
 
 POINT = 0.01
@@ -113,8 +113,7 @@ def _mean_change(values: Array, pairs: list[tuple[int, int]]) -> Array:
 
 def _per_point(score: Array, cost: Array, confidence: float) -> tuple[float, float, float]:
     """Cost per point with a percentile interval: questions are resampled, score and cost of each together."""
-    generator = np.random.default_rng(0)
-    counts = generator.multinomial(len(score), np.full(len(score), 1 / len(score)), size=RESAMPLES)
+    counts = bootstrap_counts(len(score), 0).astype(np.float64)
     gains, paid = counts @ score, counts @ cost
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = np.where(gains > 0, POINT * paid / gains, np.inf)

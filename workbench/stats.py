@@ -284,12 +284,12 @@ def _student(probability: float, degrees: Array) -> Array:
 def _resampled(columns: Array, seed: int) -> Array:
     """Means of ``RESAMPLES`` bootstrap samples of the rows: shape (resamples, columns)."""
     n = len(columns)
-    means: Array = _drawn(n, seed).astype(np.float64) @ columns / n
+    means: Array = bootstrap_counts(n, seed).astype(np.float64) @ columns / n
     return means
 
 
 @lru_cache(maxsize=4)
-def _drawn(n: int, seed: int) -> NDArray[np.unsignedinteger[Any]]:
+def bootstrap_counts(n: int, seed: int) -> NDArray[np.unsignedinteger[Any]]:
     """How often each of n rows is drawn, in each sample: the same for every configuration, and dear to draw."""
     generator = np.random.default_rng(seed)
     return generator.multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.min_scalar_type(n))

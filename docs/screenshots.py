@@ -1,4 +1,4 @@
-"""Take the README's pictures of the app, from the newest run in the store: docs/images/{overview,run,compare,answers,recommend}.png."""
+"""Take the README's pictures of the app, from the newest run in the store: one of every page, as docs/images/PAGE.png."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ def main() -> None:
         "compare": {"run": run},
         "answers": {"run": run, **({"configuration": chosen.id} if chosen else {})},
         "recommend": {"run": run},
+        "footprint": {"run": run},
     }
     IMAGES.mkdir(exist_ok=True)
     with socket.socket() as trial:

@@ -59,6 +59,7 @@ def show() -> None:
         st.Page("pages/answers.py", title="Answers", url_path="answers", icon=":material/quiz:"),
         st.Page("pages/playground.py", title="Playground", url_path="playground", icon=":material/forum:"),
         st.Page("pages/recommend.py", title="Recommend", url_path="recommend", icon=":material/recommend:"),
+        st.Page("pages/footprint.py", title="Footprint", url_path="footprint", icon=":material/eco:"),
     ]
     with explained():
         st.navigation(pages, position="top").run()
@@ -203,13 +204,6 @@ def forget(*keys: str) -> None:
         st.session_state.pop(f"last {key}", None)
 
 
-@st.cache_resource(max_entries=8, show_spinner="Adding up the run")
-def added_up(run: str, *version: float) -> tuple[Comparison, Recommendation]:
-    """The comparison of a run and its recommendation, worked out once per version of the run."""
-    comparison = workbench.compare(run)
-    return comparison, workbench.recommend(comparison)
-
-
 def told(recommendation: Recommendation) -> None:
     """A recommendation in words: its badge, the first sentence large, then the others."""
     word, colour = VERDICTS[recommendation.verdict]
@@ -236,6 +230,13 @@ def chosen_run(runs: Sequence[str], place: DeltaGenerator) -> str:
         st.stop()
     with place:
         return choose("Run", "run", runs, always=True)
+
+
+@st.cache_resource(max_entries=8, show_spinner="Adding up the run")
+def added_up(run: str, *version: float) -> tuple[Comparison, Recommendation, list[str]]:
+    """The comparison of a run, its recommendation and notes, worked out once per version of the run, for all pages."""
+    comparison = workbench.compare(run)
+    return comparison, workbench.recommend(comparison), workbench.notes(comparison)
 
 
 def roomy(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,9 +7,12 @@ import streamlit as st
 
 import workbench
 from pages._frame import begin, choose, chosen_run, keep, roomy
+from workbench.browsing import ORDERS, SHOWS, AnswerPage
 from workbench.records import Question, ScoredAnswer
 from workbench.views import Row
 
+_ALL = "all setups"
+_ROWS = 50
 _LIST = {
     "id": st.column_config.TextColumn("Id", width="small"),
     "repeat": None,
@@ -19,9 +22,18 @@ _LIST = {
     "score": st.column_config.TextColumn("Score", width="small", help="The metric that decides."),
     "failure": st.column_config.TextColumn("Failure", width="small"),
     "lost": st.column_config.TextColumn("Lost", width="small", help="Where in the pipeline a wrong answer was lost."),
-    "seconds": st.column_config.NumberColumn("Seconds", format="%.3f"),
+    "seconds": st.column_config.NumberColumn("Seconds", format="%.3f", help="As if the answer had run alone."),
     "tokens": st.column_config.NumberColumn("Tokens", format="%.0f", help="Prompt and output."),
     "joules": st.column_config.NumberColumn("Joules", format="%.3g", help="Estimated, as if the answer had run alone."),
+    "setup": st.column_config.TextColumn("Setup", width="medium"),
+    "configuration": st.column_config.TextColumn("Configuration", width="small"),
+}
+_BESIDE = {
+    **_LIST,
+    "id": None,
+    "question": None,
+    "accepted": None,
+    "setup": st.column_config.TextColumn("Setup", pinned=True, width=300),
 }
 _LEDGER = {
     "stage": "Stage",
@@ -37,26 +49,49 @@ _LEDGER = {
 }
 
 
-def chosen_row(rows: list[Row], table: str) -> Row:
+def chosen_row(rows: tuple[Row, ...], table: str, *, whose: bool) -> Row:
     """The row that is chosen in the table; at first the one that the address names, or the topmost."""
-    asked = (st.query_params.get("question", ""), st.query_params.get("repeat", "0"))
-    keys = [(row["id"], str(row["repeat"])) for row in rows]
-    position = keys.index(asked) if asked in keys else 0
+    asked = tuple(st.query_params.get(key, "") for key in ("question", "repeat", "of"))
+    keys = [(row["id"], str(row["repeat"]) if row["repeat"] else "", row["configuration"]) for row in rows]
+    position = next((at for at, key in enumerate(keys) if key == asked or (key[:2], "") == (asked[:2], asked[2])), 0)
     event = st.dataframe(
         rows,
         hide_index=True,
         height=280,
-        column_config=roomy(rows, _LIST),
+        column_config=roomy(rows, _LIST if whose else {**_LIST, "setup": None, "configuration": None}),
         placeholder="not measured",
         key=table,
         on_select="rerun",
         selection_mode="single-row-required",
         selection_default={"selection": {"rows": [position]}},
     )
-    chosen = rows[event.selection.rows[0] if event.selection.rows else position]
+    at = event.selection.rows[0] if event.selection.rows else position
+    chosen = rows[at] if at < len(rows) else rows[0]
     keep("question", chosen["id"], rows[0]["id"])
     keep("repeat", str(chosen["repeat"]), "0")
+    keep("of", chosen["configuration"], rows[0]["configuration"])
     return chosen
+
+
+def turn(page: AnswerPage, place: str) -> None:
+    """Which part of the answers is shown, and the way to the others."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        last = page.offset + len(page.rows)
+        st.caption(f"Answers {page.offset + 1:,} to {last:,} of {page.total:,}; choose one to read it in full.")
+        for label, icon, offset, wrong in (
+            ("Before", "chevron_left", page.offset - _ROWS, page.offset == 0),
+            ("Next", "chevron_right", page.offset + _ROWS, last >= page.total),
+        ):
+            if st.button(label, icon=f":material/{icon}:", disabled=wrong, key=f"{label} of {place}"):
+                keep("page", str(max(offset, 0) // _ROWS + 1), "1")
+                st.query_params.pop("question", None)
+                st.rerun()
+
+
+def asked_page() -> int:
+    """The number of the page in the address, from 1; the first where it is none."""
+    named = st.query_params.get("page", "1")
+    return max(int(named), 1) if named.isdecimal() and len(named) < 9 else 1
 
 
 def draw(question: Question, scored: ScoredAnswer, environment: Mapping[str, Any]) -> None:
@@ -97,22 +132,7 @@ def draw(question: Question, scored: ScoredAnswer, environment: Mapping[str, Any
     st.caption("Joules are estimated from readings; a stage without a CPU reading has none.")
     for note in answer.reused:
         st.text(f"Reused {note}.")
-    st.markdown("**Passages in the prompt**")
-    if not answer.passages:
-        st.caption("None: this configuration retrieves nothing, or found nothing.")
-    for passage in answer.passages:
-        chunk = passage.chunk
-        with st.container(border=True):
-            with st.container(horizontal=True):
-                st.badge(f"{passage.rank}", color="gray")
-                if question.evidence is not None and chunk.document_id in question.evidence:
-                    st.badge("gold document", color="green", icon=":material/verified:")
-                st.text(
-                    f"{chunk.document_id}, characters {chunk.start:,} to {chunk.end:,}, score {passage.score:.3f}  {chunk.title}"
-                )
-            st.code(chunk.text, language=None, wrap_lines=True)
-    if question.evidence is None:
-        st.caption("Which documents hold the answer is not known for this question.")
+    draw_passages(question, scored)
     st.markdown("**Prompt as sent**")
     if answer.prompt:
         st.code(answer.prompt, language=None, wrap_lines=True, height=320)
@@ -120,21 +140,72 @@ def draw(question: Question, scored: ScoredAnswer, environment: Mapping[str, Any
         st.caption("No prompt: this configuration answers without a generative model.")
 
 
+def draw_passages(question: Question, scored: ScoredAnswer) -> None:
+    """What went into the prompt, gold marked, accepted answers highlighted."""
+    st.markdown("**Passages in the prompt**")
+    if not scored.answer.passages:
+        st.caption("None: this configuration answers without passages, or none was found.")
+    for passage in scored.answer.passages:
+        chunk = passage.chunk
+        with st.container(border=True):
+            with st.container(horizontal=True):
+                st.badge(f"{passage.rank}", color="gray")
+                if workbench.gold(question, chunk):
+                    st.badge(workbench.gold(question, chunk), color="green", icon=":material/verified:")
+                st.text(
+                    f"{chunk.document_id}, characters {chunk.start:,} to {chunk.end:,}, score {passage.score:.3f}  {chunk.title}"
+                )
+            st.html(workbench.highlighted(chunk.text, question.answers))
+    if question.evidence is None:
+        st.caption("Which documents hold the answer is not known for this question.")
+
+
 beside = begin("Answers")
 records = {overview.record.name: overview.record for overview in workbench.runs()}
 record = records[chosen_run(list(records), beside)]
-labels = {trial.configuration.id: trial.configuration.label for trial in workbench.watch(record.name).trials}
-left, right = st.columns([5, 2])
+labels = workbench.setups(record.name)
+left, right = st.columns([5, 3], vertical_alignment="bottom")
 with left:
-    configuration = choose("Configuration", "configuration", list(labels), show=lambda key: f"{labels[key]} [{key}]")
+    configuration = choose(
+        "Configuration",
+        "configuration",
+        [*labels, _ALL],
+        show=lambda key: f"{labels[key]} [{key}]" if key in labels else key,
+    )
 with right:
-    show = choose("Show", "show", ["all", "wrong", "failures"], pills=True)
-rows = workbench.answer_rows(record.name, configuration, show=show)
-if not rows:
+    show = choose("Show", "show", SHOWS, pills=True)
+left, right = st.columns([5, 3], vertical_alignment="bottom")
+with left:
+    text = st.text_input("Question or answer holds", st.query_params.get("text", ""), key=f"text in {record.name}")
+    keep("text", text, "")
+with right:
+    order = choose("Order", "sort", ORDERS)
+page = workbench.answer_page(
+    record.name,
+    configuration=None if configuration == _ALL else configuration,
+    show=show,
+    text=text,
+    order=order,
+    offset=(asked_page() - 1) * _ROWS,
+    limit=_ROWS,
+)
+if not page.rows:
     st.info("No answer to show: none is stored yet, or none is of this kind.", icon=":material/filter_alt_off:")
     st.stop()
-st.caption(f"{len(rows):,} answers; choose one to read it in full.")
-chosen = chosen_row(rows, f"answers of {record.name}, {configuration}, {show}")
-for question, scored in workbench.answers(record.name, configuration=configuration, question=chosen["id"]):
-    if scored.answer.repeat == chosen["repeat"]:
-        draw(question, scored, record.environment)
+table = f"answers of {record.name}, {configuration}, {show}, {text}, {order}, {page.offset}"
+chosen = chosen_row(page.rows, table, whose=configuration == _ALL)
+turn(page, table)
+view = choose("View", "view", ["in full", "side by side"], pills=True)
+if view == "in full":
+    for question, scored in workbench.answers(
+        record.name, configuration=chosen["configuration"], question=chosen["id"]
+    ):
+        if scored.answer.repeat == chosen["repeat"]:
+            draw(question, scored, record.environment)
+else:
+    st.markdown("**Question**")
+    st.text(chosen["question"])
+    st.markdown("**Accepted answers**")
+    st.text(chosen["accepted"])
+    rows = workbench.side_by_side(record.name, chosen["id"])
+    st.dataframe(rows, hide_index=True, column_config=roomy(rows, _BESIDE), placeholder="not measured")

@@ -60,7 +60,7 @@ if answered:
             f"This run is {record.state}: figures are of the {overview.answers:,} answers stored so far.",
             icon=":material/hourglass_top:",
         )
-    draw(*added_up(record.name, record.created, record.updated, overview.answers))
+    draw(*added_up(record.name, record.created, record.updated, overview.answers)[:2])
     with st.container(horizontal=True):
         for page, label, icon in (
             ("pages/compare.py", "Compare its setups", ":material/scatter_plot:"),

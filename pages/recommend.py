@@ -188,7 +188,7 @@ if not overview.answers:
     st.page_link("pages/run.py", label="Watch it", icon=":material/play_circle:", query_params={"run": record.name})
     st.stop()
 version = (record.name, record.created, record.updated, overview.answers)
-comparison, _ = added_up(*version)
+comparison, *_ = added_up(*version)
 with st.container(border=True), explained("This goal cannot be judged."):
     goal = wanted(comparison)
 recommendation = judged(comparison, goal, goal.model_dump_json(), *version)

@@ -42,11 +42,12 @@ LAYERS = (
 READING = (
     "comparison breakdown mappings footprint impacts verdict fixed_sample raced recommendation search_footprint charts "
     "exports explanations texts html_report region_report reports views certificate certificate_html verification pairing "
-    "gating gate_report plans glance showcase handover spreadsheet forms playground"
+    "gating gate_report plans glance showcase handover spreadsheet forms playground standing loads effects duels outlays "
+    "browsing charts_race charts_compare"
 )
 TOP = (
     "__init__ __main__ commands terminal doctor self_test imports setup launch app_server foresight sampling calibration "
-    "workload tryout planning plan_report project playground_worker"
+    "workload tryout planning plan_report project playground_worker vitals"
 )
 RUNNING = {"pipeline", "session", "experiment", "index", *registry.KINDS}
 
@@ -88,9 +89,11 @@ PUBLIC = [
     "Store",
     "WorkbenchError",
     "add_question",
-    "answer_rows",
+    "answer_page",
     "answers",
+    "arranged",
     "ask",
+    "axis_effects",
     "budget",
     "certify",
     "changed_goal",
@@ -102,10 +105,15 @@ PUBLIC = [
     "example",
     "experiments",
     "export",
+    "face_to_face",
+    "footprint_of_setup",
     "free_name",
     "gate",
+    "gold",
     "headlines",
+    "highlighted",
     "import_upload",
+    "lanes",
     "launched",
     "ledger_rows",
     "load_corpus",
@@ -113,6 +121,7 @@ PUBLIC = [
     "load_setup",
     "notes",
     "outline",
+    "outlook",
     "own_evalsets",
     "pause",
     "plan",
@@ -120,6 +129,7 @@ PUBLIC = [
     "plan_rows",
     "plan_sentences",
     "plugins",
+    "process_load",
     "prompt_text",
     "read_experiment",
     "recommend",
@@ -134,6 +144,8 @@ PUBLIC = [
     "search_sentences",
     "sentences",
     "setup_file",
+    "setups",
+    "side_by_side",
     "snippet",
     "start",
     "stop",
@@ -224,7 +236,7 @@ def test_reading_a_run_never_loads_what_runs_one(module):
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_pages_read_runs_and_start_processes_but_never_run_anything_themselves(path):
-    assert {folder(each) for each in ours(path)} <= {"__init__", "records", "launch", *READING.split()}
+    assert {folder(each) for each in ours(path)} <= {"__init__", "records", "launch", "vitals", *READING.split()}
     roots = {name.partition(".")[0] for name in imported(tree(path))}
     assert roots <= {"workbench", "pages", "streamlit", *sys.stdlib_module_names}
 

@@ -146,7 +146,7 @@ def test_compare_shows_recommendation_table_and_chart(store: Path) -> None:
         assert row["joules"] == pytest.approx(figures.joules.central)
         assert row["quality"] == f"{quality.mean:.3f} ({quality.low:.3f}–{quality.high:.3f})"
         assert row["energy_source"] == "cpu time"
-    assert [button.label for button in app.download_button] == ["csv", "json", "markdown", "html"]
+    assert [button.label for button in app.download_button] == ["PNG", "SVG", "csv", "json", "markdown", "html"]
     assert len(app.get("vega_lite_chart")) == 1
 
 
@@ -170,7 +170,9 @@ def test_answers_shows_one_answer_in_full(store: Path) -> None:
     assert answer.text in texts(app)
     assert answer.prompt in texts(app)
     for passage in answer.passages:
-        assert passage.chunk.text in texts(app)
+        assert workbench.highlighted(passage.chunk.text, question.answers) in [
+            each.proto.body for each in app.get("html")
+        ]
         assert f"{passage.chunk.document_id}, characters {passage.chunk.start:,} to {passage.chunk.end:,}" in texts(app)
     assert "gold document" in interpreted(app)
     assert list(table(app, "Metric")["Metric"]) == [score.metric for score in scored.scores]
@@ -180,15 +182,15 @@ def test_answers_shows_one_answer_in_full(store: Path) -> None:
     assert app.query_params["question"] == "q-003"
 
 
-@pytest.mark.parametrize("show", ["all", "wrong", "failures"])
+@pytest.mark.parametrize("show", ["all", "wrong", "failures", "disagreements"])
 def test_answers_are_filtered_by_the_address(show: str, store: Path) -> None:
     filled_store(store, model_failures=3)
     configuration = workbench.watch("demo").trials[-1].configuration.id
     app = sound(opened("answers", run="demo", configuration=configuration, show=show))
     shown = table(app, "accepted")
-    expected = workbench.answer_rows("demo", configuration, show=show)
-    assert list(shown["id"]) == [row["id"] for row in expected]
-    assert {"all": 24, "failures": 3}.get(show, len(expected)) == len(shown)
+    expected = workbench.answer_page("demo", configuration=configuration, show=show)
+    assert list(shown["id"]) == [row["id"] for row in expected.rows]
+    assert {"all": 24, "failures": 3}.get(show, expected.total) == len(shown)
 
 
 def test_choosing_on_the_page_changes_the_address(store: Path) -> None:

@@ -9,7 +9,6 @@ import pytest
 
 import workbench
 from tests.stores import SETUPS, filled_store
-from workbench.errors import InputError
 from workbench.ledger import price, standalone
 from workbench.records import Coefficients
 
@@ -40,18 +39,20 @@ def test_no_correct_answer_is_infinitely_dear_and_unmeasured_is_none(own_folder:
         assert row["joules"] is row["joules_range"] is row["energy_source"] is row["joules_per_correct"] is None
 
 
-def test_answers_are_filtered(own_folder: Path) -> None:
-    store = filled_store(own_folder / "store.db", model_failures=2, infrastructure_failures=3)
-    configuration = store.trials(store.get("demo").id)[-1].configuration.id
-    everything = workbench.answer_rows("demo", configuration, store=store)
-    wrong = workbench.answer_rows("demo", configuration, show="wrong", store=store)
-    failures = workbench.answer_rows("demo", configuration, show="failures", store=store)
-    assert len(everything) == 24
-    assert [row["id"] for row in failures] == [f"q-{number:03}" for number in range(1, 6)]
-    assert all(float(row["score"]) < 0.5 for row in wrong)
-    assert [row["score"] for row in failures] == ["0.000"] * 2 + ["does not apply"] * 3
-    with pytest.raises(InputError, match="show is 'right'; expected all, wrong or failures"):
-        workbench.answer_rows("demo", configuration, show="right", store=store)
+def test_rows_are_sorted_filtered_and_what_is_absent_comes_last(own_folder: Path) -> None:
+    store = filled_store(own_folder / "store.db")
+    rows = workbench.comparison_rows(workbench.compare(store=store), workbench.recommend(store=store))
+    rows[2]["p95_seconds"] = None
+    for descending in (False, True):
+        found = workbench.arranged(rows, sort="p95_seconds", descending=descending)
+        known = [row["p95_seconds"] for row in found[:-1]]
+        assert known == sorted(known, reverse=descending)
+        assert found[-1]["p95_seconds"] is None
+    assert {row["setup"] for row in workbench.arranged(rows, text=" CLOSED book")} == {
+        row["setup"] for row in rows if "closed book" in row["setup"]
+    }
+    assert all(row["role"] for row in workbench.arranged(rows, only="frontier"))
+    assert workbench.arranged(rows, only="failures") == []
 
 
 def test_the_ledger_sums_to_the_standalone_answer(own_folder: Path) -> None:

@@ -36,10 +36,10 @@ _KNOWN = {
     "modelled": "modelled",
 }
 _UNITS = {"joules": "J", "tokens": "tokens", "seconds": "s", "dollars": "dollars", "grams_co2e": "g"}
-_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9")
-_CHOSEN = "#d55e00"
-_NEUTRAL = "#808088"
-_SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9")
+CHOSEN = "#d55e00"
+NEUTRAL = "#808088"
+SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
 _COLOURS_OF_THE_PAGE = {
     "axis": {
         "labelColor": "currentColor",
@@ -52,6 +52,7 @@ _COLOURS_OF_THE_PAGE = {
 }
 _LOGARITHMIC_FROM = 10.0  # times from the smallest cost to the largest
 _LABEL_WIDTH = 0.25  # of the axis
+_LONGEST_NAME = 46  # characters of a setup beside its lane
 
 
 def pareto(
@@ -71,7 +72,7 @@ def pareto(
     )
     points = _points(comparison, cost, chosen, reference)
     if not points:
-        return _nothing_to_draw(
+        return nothing_to_draw(
             f"Nothing to draw: no configuration has both {comparison.goal.metric} and measured {cost}."
         )
     known = sorted({_KNOWN[figures.joules.source] for figures in comparison.figures if figures.joules is not None})
@@ -93,10 +94,10 @@ def pareto(
         _frontier(points, x, y),
         bars,
         marks,
-        *_ringed(base, points, "reference", whom, _NEUTRAL),
-        *_ringed(base, points, "chosen", label, _CHOSEN),
+        *_ringed(base, points, "reference", whom, NEUTRAL),
+        *_ringed(base, points, "chosen", label, CHOSEN),
     ]
-    return _configured(
+    return configured(
         alt.LayerChart(layer=layers).properties(width="container", height=420, title=_title(comparison, points, cost))
     )
 
@@ -116,11 +117,12 @@ def svg(chart: alt.LayerChart, width: int = 1060) -> str:
 # ------------------------------------------------------------------------------------------------------------ parts
 
 
-def _configured(chart: alt.LayerChart) -> alt.LayerChart:
-    configured: alt.LayerChart = (
+def configured(chart: alt.LayerChart) -> alt.LayerChart:
+    """The chart in the looks that all charts have."""
+    found: alt.LayerChart = (
         chart.configure(background="transparent")
         .configure_view(stroke=None)
-        .configure_title(subtitleColor=_NEUTRAL)
+        .configure_title(subtitleColor=NEUTRAL)
         .configure_axis(domain=False, ticks=False, labelFontSize=12, titleFontSize=13, titlePadding=10)
         .configure_legend(
             orient="bottom",
@@ -129,18 +131,30 @@ def _configured(chart: alt.LayerChart) -> alt.LayerChart:
             labelLimit=320,
             symbolSize=110,
             symbolOpacity=1,
-            symbolBaseFillColor=_NEUTRAL,
+            symbolBaseFillColor=NEUTRAL,
             padding=12,
         )
     )
-    return configured
+    return found
 
 
-def _nothing_to_draw(reason: str) -> alt.LayerChart:
+def nothing_to_draw(reason: str) -> alt.LayerChart:
+    """In place of a chart, why there is none."""
     text = (
-        alt.Chart(alt.Data(values=[{"reason": reason}])).mark_text(fontSize=14, color=_NEUTRAL).encode(text="reason:N")
+        alt.Chart(alt.Data(values=[{"reason": reason}])).mark_text(fontSize=14, color=NEUTRAL).encode(text="reason:N")
     )
-    return _configured(alt.LayerChart(layer=[text]).properties(width="container", height=80))
+    return configured(alt.LayerChart(layer=[text]).properties(width="container", height=80))
+
+
+def lane_key(number: int, label: str, after: str = "") -> str:
+    """What stands for a lane in the data: its number, so that lanes of one name stay apart, and the name to show."""
+    longest = _LONGEST_NAME - len(after)
+    return f"{number:05}\x01{label if len(label) <= longest else f'{label[: longest - 1]}…'}{after}"
+
+
+def lane_axis() -> alt.Axis:
+    """The axis of lanes by their keys."""
+    return alt.Axis(labelExpr="split(datum.value, '\\u0001')[1]", labelLimit=340, domain=False, ticks=False)
 
 
 def _points(comparison: Comparison, cost: str, chosen: str | None, reference: str | None) -> list[dict[str, Any]]:
@@ -191,7 +205,7 @@ def _frontier(points: Sequence[Mapping[str, Any]], x: alt.X, y: alt.Y) -> alt.Ch
     values = [{"cost": each["cost"], "quality": each["quality"]} for each in points if each["frontier"]]
     values.sort(key=lambda each: each["cost"])
     line = alt.Chart(alt.Data(values=values)).mark_line(
-        interpolate="step-after", strokeDash=[6, 4], strokeWidth=1.5, color=_NEUTRAL
+        interpolate="step-after", strokeDash=[6, 4], strokeWidth=1.5, color=NEUTRAL
     )
     drawn: alt.Chart = line.encode(x=x, y=y, order=alt.Order("cost:Q"))
     return drawn
@@ -208,13 +222,13 @@ def _logarithmic(points: Sequence[Mapping[str, Any]]) -> bool:
 
 def _colour(points: Sequence[Mapping[str, Any]]) -> alt.Color:
     names = list(dict.fromkeys(each["retriever"] for each in points))
-    colours = [_COLOURS[number % len(_COLOURS)] for number in range(len(names))]
+    colours = [COLOURS[number % len(COLOURS)] for number in range(len(names))]
     return alt.Color("retriever:N", title="retriever", scale=alt.Scale(domain=names, range=colours))
 
 
 def _shape(points: Sequence[Mapping[str, Any]]) -> alt.Shape:
     names = list(dict.fromkeys(each["model"] for each in points))
-    shapes = [_SHAPES[number % len(_SHAPES)] for number in range(len(names))]
+    shapes = [SHAPES[number % len(SHAPES)] for number in range(len(names))]
     return alt.Shape("model:N", title="model", scale=alt.Scale(domain=names, range=shapes))
 
 

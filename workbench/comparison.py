@@ -35,7 +35,7 @@ from workbench.records import (
 )
 from workbench.specification import Goal
 from workbench.stats import Array, Interval, interval
-from workbench.tariffs import UNITS, Tariff, cost, of_environment
+from workbench.tariffs import UNITS, Tariff, costs, of_environment
 
 if TYPE_CHECKING:
     from workbench.store import Claimed
@@ -319,9 +319,9 @@ def _matrix(
                 value = values.get(metric)
                 sums[metric][at] += np.nan if value is None else value
             infrastructure = scored.answer.failure is not None and scored.answer.failure.kind == "infrastructure"
-            for unit in UNITS:
-                value = None if infrastructure else cost(scored.answer, unit, tariff)
-                sums[unit][at] += np.nan if value is None else value
+            paid = dict.fromkeys(UNITS) if infrastructure else costs(scored.answer, tariff)
+            for unit, amount in paid.items():
+                sums[unit][at] += np.nan if amount is None else amount
     with np.errstate(invalid="ignore", divide="ignore"):
         means = {name: total / counts for name, total in sums.items()}
     return Matrix(
@@ -344,9 +344,10 @@ def _figures(
 ) -> Figures:
     answers = [each.answer for each in scored]
     answered = [answer for answer in answers if answer.failure is None or answer.failure.kind == "model"]
-    readings = [standalone(answer.ledger) for answer in answered if answer.ledger.stages]
-    priced = [answer for answer in answered if price(standalone(answer.ledger), coefficients) is not None]
-    known = [standalone(answer.ledger) for answer in priced]
+    alone = [(answer, standalone(answer.ledger)) for answer in answered]
+    readings = [reading for answer, reading in alone if answer.ledger.stages]
+    both = [(answer, reading) for answer, reading in alone if price(reading, coefficients) is not None]
+    priced, known = [answer for answer, _ in both], [reading for _, reading in both]
     mean = scale(add(known), 1 / len(known)) if known else None
     joules = None if mean is None else price(mean, coefficients)
     correct = sum(
@@ -445,8 +446,9 @@ def _spent(
     answers: Sequence[Answer], questions: Set[str], one_offs: Sequence[OneOff], coefficients: Coefficients
 ) -> Spent:
     ledgers = [answer.ledger for answer in answers if answer.ledger.stages]
-    total = add(map(spent, ledgers)) if ledgers else None
-    known = [reading for reading in map(spent, ledgers) if price(reading, coefficients) is not None]
+    readings = [spent(ledger) for ledger in ledgers]
+    total = add(readings) if readings else None
+    known = [reading for reading in readings if price(reading, coefficients) is not None]
     works: dict[str, list[Reading]] = {}
     for work in one_offs:
         works.setdefault(work.work, []).append(work.reading)

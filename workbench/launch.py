@@ -17,9 +17,8 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import psutil
 import sqlalchemy as sa
@@ -28,10 +27,10 @@ import yaml
 from workbench.coefficients import restore
 from workbench.control import PAUSE, STOP, go_on
 from workbench.errors import InputError
-from workbench.ledger import add, price, spent
-from workbench.records import DEFAULT_AXES, HARNESS, Configuration, Energy, Reading, digest, plugin_label
-from workbench.schema import ANSWERS
+from workbench.ledger import price
+from workbench.records import DEFAULT_AXES, HARNESS, Configuration, Energy, digest, plugin_label
 from workbench.specification import Experiment, find_experiment, read_experiment
+from workbench.standing import spent_so_far
 from workbench.store import AT_WORK, RunRecord, Store, default_url
 
 WatchedState = Literal["starting", "failed", "running", "paused", "finished", "stopped", "interrupted"]
@@ -236,7 +235,7 @@ def watch(run: str, *, store: Store | None = None) -> RunProgress:
         total=sum(trial.total for trial in trials),
         failures=sum(trial.failures for trial in trials),
         seconds=_seconds(store, record),
-        joules=_joules(store, record, trials),
+        joules=_joules(store, record),
         trials=trials,
         log=_log(files),
     )
@@ -309,25 +308,18 @@ def _state(record: RunRecord, launch: _Launch | None) -> WatchedState:
 
 
 def _trials(store: Store, record: RunRecord) -> Iterator[TrialProgress]:
-    columns = (
-        ANSWERS.c.configuration,
-        sa.func.count().label("answers"),
-        sa.func.count(ANSWERS.c.failure_kind).label("failures"),
-    )
-    query = sa.select(*columns).where(ANSWERS.c.run_id == record.id).group_by(ANSWERS.c.configuration)
-    with store.reading() as connection:
-        counted = {row.configuration: row for row in connection.execute(query)}
-    questions = len(store.questions(record.id))
+    counted = store.counts(record.id)
+    questions = store.count_questions(record.id)
     for trial in store.trials(record.id):
-        row: Any = counted.get(trial.configuration.id)
+        answers, failures = counted.get(trial.configuration.id, (0, 0))
         repeats = record.experiment["repeats"] if trial.configuration["temperature"] > 0 else 1
         yield TrialProgress(
             configuration=trial.configuration,
             state=trial.state,
             reason=trial.reason,
-            answers=row.answers if row else 0,
+            answers=answers,
             total=questions * repeats,
-            failures=row.failures if row else 0,
+            failures=failures,
         )
 
 
@@ -338,19 +330,6 @@ def _seconds(store: Store, record: RunRecord) -> float | None:
     return booked + (time.time() - record.updated if record.state == "running" else 0.0)
 
 
-def _joules(store: Store, record: RunRecord, trials: tuple[TrialProgress, ...]) -> Energy | None:
-    known = (store.url, record.id, record.created)
-    parts = [_spent(*known, trial.configuration.id, trial.answers) for trial in trials if trial.answers]
-    parts += [work.reading for work in store.one_offs(record.id)]
-    return price(add(parts), restore(record.environment["coefficients"])) if parts else None
-
-
-@lru_cache(maxsize=10_000)
-def _spent(url: str, run_id: int, created: float, configuration: str, answers: int) -> Reading:
-    """What a configuration's answers took; ``created`` and ``answers``, their number, tell when it must be read anew."""
-    store = Store(url, create=False)
-    try:
-        ledgers = [scored.answer.ledger for scored in store.answers(run_id, configuration=configuration, texts=False)]
-    finally:
-        store.close()
-    return add(spent(ledger) for ledger in ledgers if ledger.stages)
+def _joules(store: Store, record: RunRecord) -> Energy | None:
+    total = spent_so_far(store, record)
+    return None if total is None else price(total, restore(record.environment["coefficients"]))

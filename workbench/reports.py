@@ -61,7 +61,7 @@ def compare(run: str = "latest", *, over_answers: int | None = None, store: Stor
     if "reference" in record.environment:
         goal = goal.model_copy(update={"reference": record.environment["reference"]})
     questions = store.questions(record.id)
-    unseen = _unseen(experiment, questions)
+    unseen = unseen_questions(experiment, questions)
     found = compare_answers(
         run=record.name,
         state=record.state,
@@ -70,7 +70,7 @@ def compare(run: str = "latest", *, over_answers: int | None = None, store: Stor
         tariff=_tariff(record),
         trials=store.trials(record.id),
         questions=[question for question in questions if question not in unseen],
-        answers=store.answers(record.id, texts=False),
+        answers=store.answers(record.id, figures_only=True),
         one_offs=store.one_offs(record.id),
         metrics=[plugin_label(choice) for choice in record.experiment["metrics"]],
         strategy=experiment.get("strategy", "grid"),
@@ -97,7 +97,7 @@ def _prices_of(models: Iterable[str], created: float) -> dict[str, Price | None]
     return {model: price(model, at=day) for model in sorted(models)}
 
 
-def _unseen(experiment: dict[str, Any], questions: Sequence[Question]) -> list[Question]:
+def unseen_questions(experiment: dict[str, Any], questions: Sequence[Question]) -> list[Question]:
     """The questions of a run that its race never saw."""
     wanted, seen = experiment.get("confirm"), experiment["questions"]["split"]
     if wanted is None or settings(experiment.get("strategy", "grid")) is None or seen in ("all", wanted["split"]):
@@ -212,8 +212,8 @@ def runs(*, store: Store | None = None) -> list[RunOverview]:
     return [
         RunOverview(
             record=record,
-            configurations=len(store.trials(record.id)),
-            questions=len(store.questions(record.id)),
+            configurations=store.count_trials(record.id),
+            questions=store.count_questions(record.id),
             answers=store.count_answers(record.id),
         )
         for record in store.runs()

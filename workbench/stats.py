@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil, inf, log, log1p, sqrt
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -284,18 +285,15 @@ def _student(probability: float, degrees: Array) -> Array:
 def _resampled(columns: Array, seed: int) -> Array:
     """Means of ``RESAMPLES`` bootstrap samples of the rows: shape (resamples, columns)."""
     n = len(columns)
-    counts = _kept_counts(n, seed) if n <= _KEPT_UP_TO else _counts(n, seed)
-    means: Array = counts @ columns / n
+    means: Array = bootstrap_counts(n, seed).astype(np.float64) @ columns / n
     return means
 
 
-def _counts(n: int, seed: int) -> Array:
-    """How often each of ``n`` rows is in each sample; the same for every setup with as many questions."""
-    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
-    return counts.astype(float)
-
-
-_kept_counts = lru_cache(maxsize=4)(_counts)  # drawing them takes a hundred times as long as using them
+@lru_cache(maxsize=4)
+def bootstrap_counts(n: int, seed: int) -> NDArray[np.unsignedinteger[Any]]:
+    """How often each of n rows is drawn, in each sample: the same for every configuration, and dear to draw."""
+    generator = np.random.default_rng(seed)
+    return generator.multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.min_scalar_type(n))
 
 
 def _bounds(values: Array, confidence: float) -> tuple[float, float]:

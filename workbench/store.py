@@ -12,7 +12,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -48,6 +48,8 @@ from workbench.schema import ANSWERS, CLAIMS, ONE_OFFS, QUESTIONS, RUNS, TEXTS, 
 HEARTBEAT_SECONDS = 5.0
 LEASE_SECONDS = 30.0
 AT_WORK = ("running", "paused")  # states in which a living process writes the run
+
+_BESIDES = ("completion", "prompt", "passages", "retrieved", "citations")  # columns that no figure is made from
 
 _LEDGER: TypeAdapter[Ledger] = TypeAdapter(Ledger)
 _ONE_OFF: TypeAdapter[OneOff] = TypeAdapter(OneOff)
@@ -340,13 +342,27 @@ class Store:
         ]
         self._insert(QUESTIONS, rows)
 
-    def questions(self, run_id: int) -> list[Question]:
-        """The run's questions in the order they are asked."""
+    def questions(self, run_id: int, *, among: Collection[str] | None = None) -> list[Question]:
+        """The run's questions in the order they are asked, or those of some ids."""
+        query = sa.select(QUESTIONS.c.record).where(QUESTIONS.c.run_id == run_id).order_by(QUESTIONS.c.position)
+        if among is not None:
+            query = query.where(QUESTIONS.c.question.in_(among))
         with self.reading() as connection:
-            rows = connection.execute(
-                sa.select(QUESTIONS.c.record).where(QUESTIONS.c.run_id == run_id).order_by(QUESTIONS.c.position)
-            ).scalars()
+            rows = connection.execute(query).scalars()
             return [_QUESTION.validate_python(row) for row in rows]
+
+    def count_questions(self, run_id: int) -> int:
+        """How many questions the run holds."""
+        return self._count(QUESTIONS, run_id)
+
+    def count_trials(self, run_id: int) -> int:
+        """How many configurations the run holds."""
+        return self._count(TRIALS, run_id)
+
+    def _count(self, table: sa.Table, run_id: int) -> int:
+        query = sa.select(sa.func.count()).select_from(table).where(table.c.run_id == run_id)
+        with self.reading() as connection:
+            return int(connection.execute(query).scalar_one())
 
     def add_one_off(self, run_id: int, work: OneOff) -> None:
         """Book a piece of one-off work."""
@@ -407,13 +423,25 @@ class Store:
 
     def count_answers(self, run_id: int) -> int:
         """How many answers are stored."""
+        return self._count(ANSWERS, run_id)
+
+    def counts(self, run_id: int) -> dict[str, tuple[int, int]]:
+        """Configuration → how many answers are stored, and how many of them are failures."""
+        columns = (ANSWERS.c.configuration, sa.func.count(), sa.func.count(ANSWERS.c.failure_kind))
+        query = sa.select(*columns).where(ANSWERS.c.run_id == run_id).group_by(ANSWERS.c.configuration)
         with self.reading() as connection:
-            return int(
-                connection.execute(
-                    sa.select(sa.func.count()).select_from(ANSWERS).where(ANSWERS.c.run_id == run_id)
-                ).scalar()
-                or 0
-            )
+            return {configuration: (answers, failed) for configuration, answers, failed in connection.execute(query)}
+
+    def keys(self, run_id: int, configuration: str) -> set[tuple[str, int]]:
+        """(question, repeat) of every stored answer of a configuration."""
+        which = (ANSWERS.c.run_id == run_id, ANSWERS.c.configuration == configuration)
+        with self.reading() as connection:
+            return {
+                (question, repeat)
+                for question, repeat in connection.execute(
+                    sa.select(ANSWERS.c.question, ANSWERS.c.repeat).where(*which)
+                )
+            }
 
     def drop_failed(self, run_id: int) -> int:
         """Forget infrastructure failures so that they are tried again; returns how many."""
@@ -429,19 +457,30 @@ class Store:
         return int(count or 0)
 
     def answers(
-        self, run_id: int, *, configuration: str | None = None, question: str | None = None, texts: bool = True
+        self,
+        run_id: int,
+        *,
+        configuration: str | None = None,
+        question: str | Collection[str] | None = None,
+        texts: bool = True,
+        figures_only: bool = False,
     ) -> Iterator[ScoredAnswer]:
-        """Stored answers with their scores, by configuration, question and repeat; without ``texts``, prompts and passages are blank."""
-        query = sa.select(ANSWERS).where(ANSWERS.c.run_id == run_id)
+        """Stored answers with their scores, by configuration, question and repeat, of one question, of several or of all.
+
+        Without ``texts``, prompts and passages are blank; with ``figures_only`` there are no passages either, nor what was
+        retrieved, cited and completed: much less to read.
+        """
+        columns = [column for column in ANSWERS.c if not figures_only or column.name not in _BESIDES]
+        query = sa.select(*columns).where(ANSWERS.c.run_id == run_id)
         if configuration is not None:
             query = query.where(ANSWERS.c.configuration == configuration)
         if question is not None:
-            query = query.where(ANSWERS.c.question == question)
+            query = query.where(ANSWERS.c.question.in_([question] if isinstance(question, str) else question))
         query = query.order_by(ANSWERS.c.configuration, ANSWERS.c.question, ANSWERS.c.repeat)
         with self.reading() as connection:
             for rows in connection.execution_options(stream_results=True).execute(query).partitions(1000):
-                known = self._texts(connection, rows) if texts else {}
-                yield from (_scored_answer(row, known) for row in rows)
+                known = self._texts(connection, rows) if texts and not figures_only else {}
+                yield from (_scored_answer(row, known, figures_only=figures_only) for row in rows)
 
     def _texts(self, connection: Connection, rows: Iterable[Any]) -> dict[str, str]:
         wanted = sorted(
@@ -510,25 +549,13 @@ def _answer_row(run_id: int, scored: ScoredAnswer, texts: dict[str, str]) -> dic
     }
 
 
-def _scored_answer(row: Any, texts: dict[str, str]) -> ScoredAnswer:
-    passages = tuple(
-        Passage(
-            chunk=Chunk(id=key, document_id=document, start=start, end=end, title=title, text=texts.get(content, "")),
-            score=score,
-            rank=rank,
-        )
-        for content, key, document, start, end, title, score, rank in row.passages
-    )
+def _scored_answer(row: Any, texts: dict[str, str], *, figures_only: bool = False) -> ScoredAnswer:
+    rest = {} if figures_only else _rest(row, texts)
     answer = Answer(
         configuration=row.configuration,
         question=row.question,
         repeat=row.repeat,
         text=row.text,
-        completion=row.completion or "",
-        citations=tuple(row.citations),
-        passages=passages,
-        retrieved=None if row.retrieved is None else tuple(itertools.starmap(Span, row.retrieved)),
-        prompt=texts.get(row.prompt or "", ""),
         finish_reason=row.finish_reason,
         seconds=row.seconds,
         seconds_to_first_token=row.seconds_to_first_token,
@@ -537,9 +564,29 @@ def _scored_answer(row: Any, texts: dict[str, str]) -> ScoredAnswer:
         undisturbed=row.undisturbed,
         attempts=row.attempts,
         failure=None if row.failure is None else _FAILURE.validate_python(row.failure),
+        **rest,
     )
     scores = tuple(Score(metric=metric, value=value, reason=reason) for metric, (value, reason) in row.scores.items())
     return ScoredAnswer(answer=answer, scores=scores, loss=row.loss or "")
+
+
+def _rest(row: Any, texts: dict[str, str]) -> dict[str, Any]:
+    """What ``_BESIDES`` names, as an answer has it."""
+    passages = tuple(
+        Passage(
+            chunk=Chunk(id=key, document_id=document, start=start, end=end, title=title, text=texts.get(content, "")),
+            score=score,
+            rank=rank,
+        )
+        for content, key, document, start, end, title, score, rank in row.passages
+    )
+    return {
+        "completion": row.completion or "",
+        "citations": tuple(row.citations),
+        "passages": passages,
+        "retrieved": None if row.retrieved is None else tuple(itertools.starmap(Span, row.retrieved)),
+        "prompt": texts.get(row.prompt or "", ""),
+    }
 
 
 def _run_record(row: Any) -> RunRecord:
@@ -556,6 +603,17 @@ def _run_record(row: Any) -> RunRecord:
         experiment=row["experiment"],
         environment=row["environment"],
     )
+
+
+def lease_holder(store: Store, run_id: int) -> int | None:
+    """The id of the process on this machine that writes a run; ``None`` where none does."""
+    with store.reading() as connection:
+        owner, heartbeat = connection.execute(
+            sa.select(RUNS.c.owner, RUNS.c.heartbeat).where(RUNS.c.id == run_id)
+        ).one()
+    if not owner or not owner.startswith(f"{socket.gethostname()}|") or not _alive(owner, heartbeat):
+        return None
+    return int(owner.split("|")[1].split()[1])
 
 
 def _identity() -> str:

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from workbench.coefficients import restore
 from workbench.errors import InputError
 from workbench.grids import Site
-from workbench.ledger import price, standalone, standalone_cost
+from workbench.ledger import price, standalone
 from workbench.prices import Price, dollars
 from workbench.records import Answer, Coefficients, Reading, Triple, as_json, digest
 
@@ -55,27 +55,39 @@ def of_environment(environment: Mapping[str, Any]) -> Tariff:
 
 
 def cost(answer: Answer, unit: str, tariff: Tariff) -> float | None:
-    """One answer's standalone cost in a unit of ``UNITS``, by central figures; ``None`` where it is not known.
+    """One answer's standalone cost in a unit of ``UNITS``, by central figures; ``None`` where it is not known."""
+    return costs(answer, tariff)[unit]
+
+
+def costs(answer: Answer, tariff: Tariff) -> dict[str, float | None]:
+    """One answer's standalone cost in every unit of ``UNITS``, by central figures; ``None`` where it is not known.
 
     Dollars are those of tokens bought, or of electricity where nothing is and its price was given. Grams are those of
     making the electricity, ``joules × PUE × grid``, and of making the hardware where EcoLogits knows a model's.
     """
-    if unit not in ("dollars", "grams_co2e"):
-        return standalone_cost(answer, unit, tariff.coefficients)
-    if not answer.ledger.stages:
-        return None
-    reading = standalone(answer.ledger)
-    if unit == "dollars" and reading.elsewhere:
-        return dollars(reading.elsewhere, tariff.prices) if reading.cpu_seconds is not None else None
+    return costs_of(standalone(answer.ledger), tariff) if answer.ledger.stages else dict.fromkeys(UNITS)
+
+
+def costs_of(reading: Reading, tariff: Tariff) -> dict[str, float | None]:
+    """The cost of a reading in every unit of ``UNITS``, as ``costs`` has it for an answer's standalone reading."""
+    found: dict[str, float | None] = dict.fromkeys(UNITS)
+    found["seconds"] = reading.seconds
+    if reading.tokens_in is not None and reading.tokens_out is not None:
+        found["tokens"] = float(reading.tokens_in + reading.tokens_out)
+    if reading.elsewhere and reading.cpu_seconds is not None:
+        found["dollars"] = dollars(reading.elsewhere, tariff.prices)
     energy, site = price(reading, tariff.coefficients), tariff.site
-    if energy is None or site is None:
-        return None
+    if energy is None:
+        return found
+    found["joules"] = energy.central
+    if site is None:
+        return found
     kwh = energy.central * site.facility.pue[1] / _JOULES_PER_KWH
-    if unit == "dollars":
-        return None if site.dollars_per_kwh is None else kwh * site.dollars_per_kwh
-    if site.grid is None:
-        return None
-    return kwh * site.grid.grams_per_kwh[1] + _embodied(reading, tariff.coefficients)
+    if not reading.elsewhere and site.dollars_per_kwh is not None:
+        found["dollars"] = kwh * site.dollars_per_kwh
+    if site.grid is not None:
+        found["grams_co2e"] = kwh * site.grid.grams_per_kwh[1] + _embodied(reading, tariff.coefficients)
+    return found
 
 
 def _embodied(reading: Reading, coefficients: Coefficients) -> float:

@@ -48,6 +48,13 @@ def interval_text(found: Interval | None) -> str:
     return "does not apply" if found is None else f"{found.mean:.3f} ({found.low:.3f}–{found.high:.3f})"
 
 
+def change_text(found: Interval | None, digits: str) -> str | None:
+    """A change with its interval, signed, in a format such as ``.3f``; ``None``: not known."""
+    if found is None:
+        return None
+    return f"{found.mean:+{digits}} ({found.low:+{digits}} to {found.high:+{digits}})"
+
+
 def energy_text(energy: Energy | None) -> str:
     """Joules with range and source."""
     if energy is None:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from workbench.charts_compare import interval_bar
 from workbench.coefficients import restore
 from workbench.comparison import Comparison, Figures
-from workbench.errors import InputError
 from workbench.exports import sorted_figures, varying_axes
-from workbench.ledger import price, spent, standalone, standalone_cost
+from workbench.ledger import price, spent, standalone
 from workbench.recommendation import Recommendation
-from workbench.records import CORRECT_FROM, Answer, Coefficients, Energy, Question, Reading
-from workbench.reports import answers
-from workbench.store import Store
+from workbench.records import Answer, Coefficients, Energy, Reading
 from workbench.texts import NOT_MEASURED, axis_text, failures_text, interval_text, losses_text, significant
 
 Row = dict[str, Any]
-Show = Literal["all", "wrong", "failures"]
 
 _AS_IT_RAN, _ALONE = "as it ran", "whole answer, alone"
 _COUNTS = ("tokens_in", "tokens_cached", "tokens_out")
@@ -31,9 +28,11 @@ def comparison_rows(comparison: Comparison, recommendation: Recommendation) -> l
     ``score:``.
     """
     goal = comparison.goal
+    ends = _ends(comparison)
     found = []
     for figures in sorted_figures(comparison):
         latency, joules, index = figures.seconds, figures.joules, figures.index
+        score = figures.scores[goal.metric]
         per_correct = figures.joules_per_correct
         if per_correct is None and joules is not None and not figures.correct:
             per_correct = float("inf")
@@ -43,6 +42,8 @@ def comparison_rows(comparison: Comparison, recommendation: Recommendation) -> l
                 "role": _role(figures.configuration.id, recommendation, bound=figures.configuration.is_bound)
                 or ("frontier" if figures.frontier else ""),
                 "quality": _score(figures, goal.metric),
+                "mean": None if score is None else score.mean,
+                "bar": interval_bar(score, *ends),
                 "joules": None if joules is None else joules.central,
                 "joules_range": _range(joules),
                 "energy_source": None if joules is None else joules.source.replace("_", " "),
@@ -68,6 +69,12 @@ def comparison_rows(comparison: Comparison, recommendation: Recommendation) -> l
     return found
 
 
+def _ends(comparison: Comparison) -> tuple[float, float]:
+    """Between what the bars of the deciding score are drawn."""
+    scores = [score for figures in comparison.figures if (score := figures.scores[comparison.goal.metric]) is not None]
+    return min((score.low for score in scores), default=0.0), max((score.high for score in scores), default=1.0)
+
+
 def _role(configuration: str, recommendation: Recommendation, *, bound: bool) -> str:
     if bound:
         return "bound"
@@ -89,43 +96,21 @@ def _range(energy: Energy | None) -> str | None:
     return None if energy is None else f"{significant(energy.low)}–{significant(energy.high)}"
 
 
-def answer_rows(run: str, configuration: str, *, show: Show = "all", store: Store | None = None) -> list[Row]:
-    """A configuration's answers in the order of their questions, without prompts and passages.
+def arranged(
+    rows: Sequence[Row], *, sort: str = "joules", descending: bool = False, text: str = "", only: str = "all"
+) -> list[Row]:
+    """Rows of ``comparison_rows`` whose setup holds a text, of one kind, sorted by a column; what is absent comes last.
 
-    ``wrong`` keeps those whose deciding score is below 0.5, ``failures`` those that failed.
+    ``only``: ``all``, ``frontier`` (those on it, and those the choice is about) or ``failures``.
     """
-    if show not in ("all", "wrong", "failures"):
-        raise InputError(f"show is {show!r}; expected all, wrong or failures")
-    store = store or Store(create=False)
-    record = store.get(run)
-    metric = record.experiment["goal"]["metric"]
-    coefficients = restore(record.environment["coefficients"])
-    found = []
-    for question, scored in answers(record.name, configuration=configuration, texts=False, store=store):
-        answer = scored.answer
-        score = next((each.value for each in scored.scores if each.metric == metric), None)
-        if show == "wrong" and (score is None or score >= CORRECT_FROM):
-            continue
-        if show == "failures" and answer.failure is None:
-            continue
-        found.append(
-            {
-                "id": question.id,
-                "repeat": answer.repeat,
-                "question": question.question,
-                "answer": answer.text,
-                "accepted": _accepted(question),
-                "score": "does not apply" if score is None else f"{score:.3f}",
-                "failure": answer.failure.code if answer.failure else "",
-                "lost": scored.loss.replace("_", " "),
-                **{unit: standalone_cost(answer, unit, coefficients) for unit in ("seconds", "tokens", "joules")},
-            }
-        )
-    return found
-
-
-def _accepted(question: Question) -> str:
-    return " | ".join(question.answers) if question.answers else "none: the corpus does not hold the answer"
+    kept = [row for row in rows if text.strip().lower() in f"{row['setup']} {row['configuration']}".lower()]
+    if only == "frontier":
+        kept = [row for row in kept if row["role"] not in ("", "bound")]
+    elif only == "failures":
+        kept = [row for row in kept if row["failures"] != "0"]
+    known = [row for row in kept if row[sort] is not None]
+    absent = [row for row in kept if row[sort] is None]
+    return [*sorted(known, key=lambda row: row[sort], reverse=descending), *absent]
 
 
 def ledger_rows(answer: Answer, environment: Mapping[str, Any]) -> list[Row]:

@@ -1,8 +1,8 @@
 """Records a matrix of real answers for benchmarks/search.py: every configuration of an experiment, every question.
 
     python benchmarks/record.py                                    # what is recorded here
-    python benchmarks/record.py benchmarks/data/python-reference-retrieval.yaml OUT.jsonl.gz
-    python benchmarks/record.py benchmarks/data/xquad-retrieval.yaml OUT.jsonl.gz --data FOLDER
+    python benchmarks/record.py benchmarks/data/python-reference.yaml OUT.jsonl.gz
+    python benchmarks/record.py benchmarks/data/xquad.yaml OUT.jsonl.gz --data FOLDER
 
 The answers are asked through ``workbench.run`` and kept in a store under ``runs/``, so that the same command goes on after
 an interruption. What is written are numbers, identifiers and axes: the score of the deciding metric, standalone joules
@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +27,9 @@ from workbench.errors import InputError
 _EVERY_SECONDS = 20
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main() -> None:
     """Record, or say what is recorded."""
-    options = _options(arguments)
+    options = _options()
     try:
         if options.experiment is None:
             for path in sorted((Path(__file__).parent / "data").glob("*.jsonl.gz")):
@@ -57,20 +56,19 @@ def record(options: argparse.Namespace) -> Matrix:
     found = workbench.compare(experiment.name, store=store)
     scores = found.matrix.scores[found.goal.metric]
     joules, tokens = found.matrix.costs["joules"], found.matrix.costs["tokens"]
-    absent = np.isnan(scores) | np.isnan(joules) | np.isnan(tokens)
-    if absent.any():
-        raise InputError(
-            f"{absent.sum()} of {absent.size} answers have no score, joules or tokens; expected all: run it again with "
-            "--retry-failed, or with a metric that applies to every question"
-        )
+    whole = ~(np.isnan(joules) | np.isnan(tokens)).any(axis=1)  # a space that shrank leaves others half answered
+    if not whole.any():
+        raise InputError(f"none of {len(whole)} configurations answered every question; run it again with --retry-failed")
+    kept = np.flatnonzero(whole)
+    configurations = [found.matrix.configurations[row] for row in kept]
     return Matrix(
         name=experiment.name,
-        configurations=tuple(each.id for each in found.matrix.configurations),
-        axes=tuple(each.axes for each in found.matrix.configurations),
+        configurations=tuple(each.id for each in configurations),
+        axes=tuple(each.axes for each in configurations),
         questions=tuple(question.id for question in found.matrix.questions),
-        scores=scores,
-        joules=joules,
-        tokens=tokens,
+        scores=np.nan_to_num(scores[kept]),  # a question that the metric does not apply to counts 0, as in a race
+        joules=joules[kept],
+        tokens=tokens[kept],
     )
 
 
@@ -95,14 +93,14 @@ def _described(matrix: Matrix) -> str:
     )
 
 
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("experiment", nargs="?", type=Path, help="an experiment file (default: list what is recorded)")
     parser.add_argument("out", nargs="?", type=Path, help="where to write, such as benchmarks/data/NAME.jsonl.gz")
     parser.add_argument("--data", type=Path, help="a folder with documents.jsonl and questions.jsonl to use instead")
     parser.add_argument("--limit", type=int, help="ask only so many questions")
     parser.add_argument("--retry-failed", action="store_true", help="ask again what failed")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     if options.experiment is not None and options.out is None:
         parser.error("OUT is missing; expected a file to write, such as benchmarks/data/NAME.jsonl.gz")
     return options

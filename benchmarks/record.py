@@ -58,7 +58,9 @@ def record(options: argparse.Namespace) -> Matrix:
     joules, tokens = found.matrix.costs["joules"], found.matrix.costs["tokens"]
     whole = ~(np.isnan(joules) | np.isnan(tokens)).any(axis=1)  # a space that shrank leaves others half answered
     if not whole.any():
-        raise InputError(f"none of {len(whole)} configurations answered every question; run it again with --retry-failed")
+        raise InputError(
+            f"none of {len(whole)} configurations answered every question; run it again with --retry-failed"
+        )
     kept = np.flatnonzero(whole)
     configurations = [found.matrix.configurations[row] for row in kept]
     return Matrix(

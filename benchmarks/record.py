@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +28,9 @@ from workbench.errors import InputError
 _EVERY_SECONDS = 20
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Record, or say what is recorded."""
-    options = _options()
+    options = _options(arguments)
     try:
         if options.experiment is None:
             for path in sorted((Path(__file__).parent / "data").glob("*.jsonl.gz")):
@@ -95,14 +96,14 @@ def _described(matrix: Matrix) -> str:
     )
 
 
-def _options() -> argparse.Namespace:
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("experiment", nargs="?", type=Path, help="an experiment file (default: list what is recorded)")
     parser.add_argument("out", nargs="?", type=Path, help="where to write, such as benchmarks/data/NAME.jsonl.gz")
     parser.add_argument("--data", type=Path, help="a folder with documents.jsonl and questions.jsonl to use instead")
     parser.add_argument("--limit", type=int, help="ask only so many questions")
     parser.add_argument("--retry-failed", action="store_true", help="ask again what failed")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.experiment is not None and options.out is None:
         parser.error("OUT is missing; expected a file to write, such as benchmarks/data/NAME.jsonl.gz")
     return options

@@ -204,6 +204,7 @@ def test_what_a_hosted_judge_takes_is_told_in_tokens_and_money(monkeypatch: pyte
     assert told.endswith("not priced; in no answer's cost.")
     columns = "model,dollars_per_million_in,dollars_per_million_cached,dollars_per_million_out"
     Path("prices.csv").write_text(f"{columns}\nopenai:fake,1000,1000,1000\n")
+    workbench.reprice()  # prices are kept with the run
     [told] = [note for note in workbench.notes(workbench.compare()) if note.startswith("Overhead of judge")]
     reading = workbench.compare().spent.one_offs["judge"]
     assert f"{reading.tokens_in:,} tokens in" in told

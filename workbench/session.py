@@ -172,10 +172,13 @@ class Session:
         """Ask a race's pick and its reference what the race never asked, until it is shown or the questions are used up."""
         goal, wanted = self._experiment.goal, self._experiment.confirm
         asked = settings(self._experiment.strategy)
-        if wanted is None or asked is None or not self._unseen:
+        if asked is None:
             return ""
         standings = self._standings()
         state = replayed(terms(goal, self._configurations, **asked), standings)
+        self._note_who_is_out(state.out)  # the last answers may have put out some that no further round was asked for
+        if wanted is None or not self._unseen:
+            return ""
         pair = contenders(state, standings.scores, named=goal.reference != "best")
         if pair is None:
             return ""

@@ -19,6 +19,7 @@ from streamlit.delta_generator import DeltaGenerator
 import workbench
 from workbench.comparison import Comparison
 from workbench.recommendation import Recommendation
+from workbench.reports import RunOverview
 
 # Sessions are threads, and Altair uses a pandas that another thread has only half imported: it must be whole before any page.
 importlib.import_module("pandas")
@@ -230,6 +231,32 @@ def chosen_run(runs: Sequence[str], place: DeltaGenerator) -> str:
         st.stop()
     with place:
         return choose("Run", "run", runs, always=True)
+
+
+def answered_run(place: DeltaGenerator, awaited: str) -> tuple[RunOverview, dict[str, RunOverview]]:
+    """The run that a page is about, once it has answers, and all runs by name; without, the page says what to do and ends."""
+    overviews = {overview.record.name: overview for overview in workbench.runs()}
+    overview = overviews[chosen_run(list(overviews), place)]
+    if not overview.answers:
+        st.info(f"This run has no answer yet; its {awaited} here as they come.", icon=":material/hourglass_top:")
+        name = overview.record.name
+        st.page_link("pages/run.py", label="Watch it", icon=":material/play_circle:", query_params={"run": name})
+        st.stop()
+    return overview, overviews
+
+
+def version_of(overview: RunOverview) -> tuple[str, float, float, int]:
+    """What a run is called and all that changes when it does: what is worked out of it is kept under this."""
+    return overview.record.name, overview.record.created, overview.record.updated, overview.answers
+
+
+def so_far(overview: RunOverview, said: str = "figures are of") -> None:
+    """Say of a run that is not finished that it is not."""
+    if overview.record.state != "finished":
+        st.info(
+            f"This run is {overview.record.state}: {said} the {overview.answers:,} answers stored so far.",
+            icon=":material/hourglass_top:",
+        )
 
 
 @st.cache_resource(max_entries=8, show_spinner="Adding up the run")

@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 import workbench
-from pages._frame import added_up, begin, choose, chosen_run, explained, keep, roomy, told
+from pages._frame import added_up, answered_run, begin, choose, explained, keep, roomy, so_far, told, version_of
 from workbench.charts import pareto
 from workbench.charts_compare import PICTURES, QUANTITIES, differences, picture, scatter, stages
 from workbench.comparison import Comparison, winners
@@ -76,7 +76,7 @@ _UNITS = {"joules": "J", "tokens": "tokens", "seconds": "s", "dollars": "dollars
 
 
 @st.cache_resource(max_entries=40, show_spinner="Pairing setups")
-def effects_of(_comparison: Comparison, unit: str, run: str, *version: float) -> list[AxisEffect]:
+def effects_of(_comparison: Comparison, unit: str, *version: float | str) -> list[AxisEffect]:
     """What each axis buys, worked out once per version of the run and unit."""
     return workbench.axis_effects(_comparison, unit)
 
@@ -133,10 +133,10 @@ def draw_table(comparison: Comparison, recommendation: Recommendation) -> None:
     )
 
 
-def draw_effects(comparison: Comparison, version: tuple[float, ...]) -> None:
+def draw_effects(comparison: Comparison, version: tuple[float | str, ...]) -> None:
     """What each axis buys."""
     unit = choose("Cost", "unit", list(QUANTITIES[1:]), show=lambda each: each.replace("_", " "), pills=True)
-    effects = effects_of(comparison, unit, comparison.run, *version)
+    effects = effects_of(comparison, unit, *version)
     if not effects:
         st.info("No two setups of this run differ in one axis only.", icon=":material/difference:")
         return
@@ -235,7 +235,7 @@ def in_depth() -> None:
         logarithmic = scales in ("across", "both"), scales in ("up", "both")
         chart(scatter(comparison, x, y, recommendation, logarithmic=logarithmic), "scatter", record.name)
     elif view == "axes":
-        draw_effects(comparison, version_of(record.name))
+        draw_effects(comparison, version_of(overview))
     elif view == "stages":
         chart(stages(comparison), "stages", record.name)
     else:
@@ -245,7 +245,7 @@ def in_depth() -> None:
             one = choose("The one", "configuration", list(labels), show=lambda key: f"{labels[key]} [{key}]")
         with second:
             against = choose("Of run", "against", [record.name, *(name for name in overviews if name != record.name)])
-        other_comparison = added_up(against, *version_of(against))[0]
+        other_comparison = added_up(*version_of(overviews[against]))[0]
         others = {each.configuration.id: each.configuration.label for each in other_comparison.figures}
         order = [key for key in others if key != one or against != record.name] or list(others)
         with third:
@@ -255,26 +255,11 @@ def in_depth() -> None:
             draw_duel(duel, (labels[one], others[other]), (record.name, against))
 
 
-def version_of(name: str) -> tuple[float, ...]:
-    """What changes when a run does."""
-    each = overviews[name]
-    return each.record.created, each.record.updated, each.answers
-
-
 beside = begin("Compare")
-overviews = {overview.record.name: overview for overview in workbench.runs()}
-overview = overviews[chosen_run(list(overviews), beside)]
+overview, overviews = answered_run(beside, "figures appear")
 record = overview.record
-if not overview.answers:
-    st.info("This run has no answer yet; its figures appear here as they come.", icon=":material/hourglass_top:")
-    st.page_link("pages/run.py", label="Watch it", icon=":material/play_circle:")
-    st.stop()
-comparison, recommendation, notes = added_up(record.name, *version_of(record.name))
-if record.state != "finished":
-    st.info(
-        f"This run is {record.state}: figures are of the {overview.answers:,} answers stored so far.",
-        icon=":material/hourglass_top:",
-    )
+comparison, recommendation, notes = added_up(*version_of(overview))
+so_far(overview)
 
 left, right = st.columns([2, 3], gap="medium")
 with left.container(border=True):

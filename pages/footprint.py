@@ -3,7 +3,7 @@
 import streamlit as st
 
 import workbench
-from pages._frame import Colour, added_up, begin, choose, chosen_run, explained
+from pages._frame import Colour, added_up, answered_run, begin, choose, explained, version_of
 from workbench.comparison import Comparison
 from workbench.impacts import RANKED
 from workbench.outlays import setup_of
@@ -66,14 +66,9 @@ def draw_regions(run: str, configuration: str) -> None:
 
 
 beside = begin("Footprint")
-overviews = {overview.record.name: overview for overview in workbench.runs()}
-overview = overviews[chosen_run(list(overviews), beside)]
+overview, _ = answered_run(beside, "footprint appears")
 record = overview.record
-if not overview.answers:
-    st.info("This run has no answer yet; its footprint appears here as they come.", icon=":material/hourglass_top:")
-    st.page_link("pages/run.py", label="Watch it", icon=":material/play_circle:")
-    st.stop()
-comparison, recommendation, notes = added_up(record.name, record.created, record.updated, overview.answers)
+comparison, recommendation, notes = added_up(*version_of(overview))
 chosen = setup_of(comparison, recommendation)
 labels = {each.configuration.id: each.configuration.label for each in comparison.figures}
 order = sorted(labels, key=lambda key: key != chosen)

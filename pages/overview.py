@@ -5,7 +5,7 @@ from datetime import datetime
 import streamlit as st
 
 import workbench
-from pages._frame import added_up, begin, choose, told
+from pages._frame import added_up, begin, choose, so_far, told, version_of
 from workbench.charts import pareto
 from workbench.comparison import Comparison
 from workbench.recommendation import Recommendation
@@ -55,12 +55,8 @@ if answered:
     with beside:
         overview = answered[choose("Run", "run", list(answered), always=True)]
     record = overview.record
-    if record.state != "finished":
-        st.info(
-            f"This run is {record.state}: figures are of the {overview.answers:,} answers stored so far.",
-            icon=":material/hourglass_top:",
-        )
-    draw(*added_up(record.name, record.created, record.updated, overview.answers)[:2])
+    so_far(overview)
+    draw(*added_up(*version_of(overview))[:2])
     with st.container(horizontal=True):
         for page, label, icon in (
             ("pages/compare.py", "Compare its setups", ":material/scatter_plot:"),

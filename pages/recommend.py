@@ -6,7 +6,19 @@ from functools import partial
 import streamlit as st
 
 import workbench
-from pages._frame import added_up, begin, choose, chosen_run, explained, forget, number, roomy, told
+from pages._frame import (
+    added_up,
+    answered_run,
+    begin,
+    choose,
+    explained,
+    forget,
+    number,
+    roomy,
+    so_far,
+    told,
+    version_of,
+)
 from workbench.certificate import certificate, certificate_text
 from workbench.certificate_html import render_certificate
 from workbench.charts import pareto
@@ -180,14 +192,9 @@ def offered(label: str, content: Callable[[], str | bytes], mime: str, file: str
 
 
 beside = begin("Recommend")
-overviews = {overview.record.name: overview for overview in workbench.runs()}
-overview = overviews[chosen_run(list(overviews), beside)]
+overview, _ = answered_run(beside, "choice appears")
 record = overview.record
-if not overview.answers:
-    st.info("This run has no answer yet; its choice appears here as they come.", icon=":material/hourglass_top:")
-    st.page_link("pages/run.py", label="Watch it", icon=":material/play_circle:", query_params={"run": record.name})
-    st.stop()
-version = (record.name, record.created, record.updated, overview.answers)
+version = version_of(overview)
 comparison, *_ = added_up(*version)
 with st.container(border=True), explained("This goal cannot be judged."):
     goal = wanted(comparison)
@@ -201,11 +208,8 @@ if recommendation.exploratory:
             width="stretch",
         )
         st.button("Back to the declared goal", icon=":material/undo:", on_click=forget, args=_KEYS)
-elif record.state != "finished":
-    st.info(
-        f"This run is {record.state}: the choice is made on the {overview.answers:,} answers stored so far.",
-        icon=":material/hourglass_top:",
-    )
+else:
+    so_far(overview, "the choice is made on")
 left, right = st.columns([2, 3], gap="medium")
 with left.container(border=True):
     told(recommendation)

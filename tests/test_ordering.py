@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.ordering import DECODING, in_blocks
-from workbench.records import DEFAULT_AXES, Configuration
+from workbench.ordering import in_blocks
+from workbench.records import DECODING_AXES, DEFAULT_AXES, Configuration
 
 AXES: dict[str, list[Any]] = {
     "model": ["none", "scripted", {"name": "scripted", "seconds": 0.1}],
@@ -62,7 +62,7 @@ def test_an_engine_is_left_only_when_it_is_done(drawn, reverse):
 def test_a_block_differs_in_decoding_only(drawn, reverse):
     configurations, cells = drawn
     for block in in_blocks(configurations, cells, reverse=reverse):
-        for axis in DEFAULT_AXES.keys() - set(DECODING):
+        for axis in DEFAULT_AXES.keys() - set(DECODING_AXES):
             assert len({str(configurations[row][axis]) for row, _ in block}) == 1
 
 

@@ -7,19 +7,18 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.contracts import Standings
 from workbench.ledger import standalone
 from workbench.records import Configuration, Question, ScoredAnswer
-from workbench.specification import Experiment
 
 
 class Answered:
     """What is answered, as configurations × questions, each cell over its repeats."""
 
     def __init__(
-        self, experiment: Experiment, configurations: Sequence[Configuration], questions: Sequence[Question]
+        self, configurations: Sequence[Configuration], questions: Sequence[Question], *, metric: str, repeats: int
     ) -> None:
-        self._metric = experiment.goal.metric
-        self._repeats = experiment.repeats
+        self._metric = metric
         self._configurations = configurations
         self._row = {configuration.id: row for row, configuration in enumerate(configurations)}
         self._column = {question.id: column for column, question in enumerate(questions)}
@@ -30,13 +29,9 @@ class Answered:
         self._score_sum = np.zeros(shape)
         self._cost_sum = np.zeros(shape)
         self._seconds_sum = np.zeros(shape)
-        self._wanted = np.array([[self.repeats(configuration)] for configuration in configurations])
-        self.total = int(sum(self.repeats(configuration) for configuration in configurations) * len(questions))
+        self._wanted = np.array([[configuration.repeats(repeats)] for configuration in configurations])
+        self.total = int(self._wanted.sum()) * len(questions)
         self.held = 0
-
-    def repeats(self, configuration: Configuration) -> int:
-        """Repeats add nothing where decoding is deterministic."""
-        return self._repeats if configuration["temperature"] > 0 else 1
 
     def add(self, scored: ScoredAnswer, cost: float) -> None:
         """Count an answer; those of configurations or questions no longer asked for are left aside."""
@@ -80,3 +75,16 @@ class Answered:
         """Mean standalone seconds; NaN where nothing is stored or another process kept the processors busy meanwhile."""
         with np.errstate(invalid="ignore", divide="ignore"):
             return self._seconds_sum / self._count
+
+    def standings(self, expected_costs: NDArray[np.float64], closed: NDArray[np.bool_]) -> Standings:
+        """What a strategy decides on."""
+        return Standings(
+            configurations=self._configurations,
+            answered=self.answered(),
+            scores=self.scores(),
+            costs=self.costs(),
+            seconds=self.seconds(),
+            expected_costs=expected_costs,
+            closed=closed,
+            incomplete=self.incomplete(),
+        )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench import registry
+from workbench.answered import Answered
 from workbench.breakdown import ModelRates, StageFigures, load_of, model_label, rates_by_model, stage_figures
 from workbench.contracts import Standings
 from workbench.grids import Site
@@ -170,6 +171,10 @@ class Comparison:
     standings: Standings | None = None
     tested: Tested | None = None
 
+    def costs_of(self, row: int, unit: str) -> dict[str, Array]:
+        """What a configuration costs by question, in every unit that setups are compared on and in ``unit``."""
+        return {each: self.matrix.costs[each][row] for each in dict.fromkeys((*COSTS, unit))}
+
     @property
     def raced(self) -> bool:
         """Whether configurations were stopped while the run was going on."""
@@ -193,6 +198,7 @@ def compare_answers(
     metrics: Sequence[str],
     tariff: Tariff | None = None,
     strategy: PluginChoice = "grid",
+    repeats: int = 1,
     unseen: Sequence[Question] = (),
     claimed: Claimed | None = None,
 ) -> Comparison:
@@ -211,7 +217,9 @@ def compare_answers(
             tests.append(scored)
         else:
             by_configuration[scored.answer.configuration].append(scored)
-    matrix = _matrix(trials, questions, by_configuration, metrics, tariff)
+    configurations = [trial.configuration for trial in trials]
+    answered = Answered(configurations, questions, metric=goal.metric, repeats=repeats)
+    matrix = _matrix(trials, questions, by_configuration, metrics, tariff, answered, goal)
     rates = rates_by_model(trials, {key: [scored.answer for scored in each] for key, each in by_configuration.items()})
     figures = [
         _figures(row, trial, by_configuration[trial.configuration.id], matrix, goal, coefficients, one_offs, rates)
@@ -240,38 +248,11 @@ def compare_answers(
         prices=tariff.prices,
         rates=rates,
         strategy=strategy,
-        standings=_standings(trials, matrix, by_configuration, goal),
+        standings=answered.standings(
+            np.array([trial.expected_cost for trial in trials]),
+            np.array([trial.state == "incomplete" for trial in trials]),
+        ),
         tested=None if claimed is None else _tested(claimed, unseen, tests, goal.metric),
-    )
-
-
-def _standings(
-    trials: Sequence[Trial], matrix: Matrix, answers: Mapping[str, Sequence[ScoredAnswer]], goal: Goal
-) -> Standings:
-    """What the run's strategy decides on, put together as the run itself does."""
-    column = {question.id: number for number, question in enumerate(matrix.questions)}
-    shape = (len(trials), len(matrix.questions))
-    answered, sums = np.zeros(shape), np.zeros(shape)
-    incomplete = np.array([trial.state == "incomplete" for trial in trials])
-    for row, trial in enumerate(trials):
-        for scored in answers[trial.configuration.id]:
-            answer = scored.answer
-            at = row, column[answer.question]
-            answered[at] += 1
-            measured = answer.undisturbed and answer.ledger.stages
-            sums[at] += standalone(answer.ledger).seconds if measured else np.nan
-            incomplete[row] |= answer.failure is not None and answer.failure.kind == "infrastructure"
-    with np.errstate(invalid="ignore", divide="ignore"):
-        seconds = sums / answered
-    return Standings(
-        configurations=matrix.configurations,
-        answered=answered > 0,
-        scores=matrix.scores[goal.metric],
-        costs=matrix.costs[goal.minimise],
-        seconds=seconds,
-        expected_costs=np.array([trial.expected_cost for trial in trials]),
-        closed=np.zeros(len(trials), dtype=bool),
-        incomplete=incomplete,
     )
 
 
@@ -305,7 +286,10 @@ def _matrix(
     by_configuration: dict[str, list[ScoredAnswer]],
     metrics: Sequence[str],
     tariff: Tariff,
+    answered: Answered,
+    goal: Goal,
 ) -> Matrix:
+    """Means by question of everything; what the strategy decides on is counted into ``answered``."""
     column = {question.id: number for number, question in enumerate(questions)}
     shape = (len(trials), len(questions))
     sums = {name: np.zeros(shape) for name in (*metrics, *UNITS)}
@@ -322,6 +306,8 @@ def _matrix(
             paid = dict.fromkeys(UNITS) if infrastructure else costs(scored.answer, tariff)
             for unit, amount in paid.items():
                 sums[unit][at] += np.nan if amount is None else amount
+            deciding = paid[goal.minimise]
+            answered.add(scored, np.nan if deciding is None else deciding)
     with np.errstate(invalid="ignore", divide="ignore"):
         means = {name: total / counts for name, total in sums.items()}
     return Matrix(

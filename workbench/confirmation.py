@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench.racing import RaceState
+from workbench.racing import RaceState, settings
+from workbench.records import PluginChoice
 from workbench.sequential import as_scores
 from workbench.stats import Array, Interval, anytime_difference, planned_evidence
 
@@ -36,6 +37,13 @@ class Confirmed:
     questions: int
     available: int
     difference: Interval | None
+
+
+def unseen_split(strategy: PluginChoice, asked: str, wanted: str | None) -> str | None:
+    """The split that a race over the split ``asked`` keeps for its pick, if it is ``wanted``; ``None`` where it keeps none."""
+    if wanted is None or settings(strategy) is None or asked in ("all", wanted):
+        return None
+    return wanted
 
 
 def confirm(pick: Array, reference: Array, *, margin: float, alpha: float, available: int) -> Confirmed:

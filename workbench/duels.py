@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from workbench.comparison import COSTS, Comparison
+from workbench.comparison import Comparison
 from workbench.errors import NotComparable
 from workbench.pairing import common_questions, must_compare
 from workbench.records import Configuration, Question
-from workbench.stats import Array, Interval, anytime_difference, paired_difference, paired_ratio
+from workbench.stats import Array, Interval, anytime_difference, paired_difference, paired_ratios
 
 _TIE = 1e-9
 
@@ -122,10 +122,7 @@ def _not_compared(comparison: Comparison, base: Comparison) -> str:
 def _ratios(
     comparison: Comparison, row: int, here: list[int], base: Comparison, other_row: int, there: list[int]
 ) -> dict[str, Interval]:
-    found = {}
-    for unit in dict.fromkeys((*COSTS, comparison.goal.minimise)):
-        mine, theirs = comparison.matrix.costs[unit][row, here], base.matrix.costs[unit][other_row, there]
-        ratio = paired_ratio(mine, theirs, comparison.goal.confidence)
-        if ratio is not None:
-            found[unit] = ratio
-    return found
+    unit = comparison.goal.minimise
+    mine = {name: values[here] for name, values in comparison.costs_of(row, unit).items()}
+    theirs = {name: values[there] for name, values in base.costs_of(other_row, unit).items()}
+    return paired_ratios(mine, theirs, comparison.goal.confidence)

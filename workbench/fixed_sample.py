@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from workbench.comparison import COSTS, Comparison, Figures
+from workbench.comparison import Comparison, Figures
 from workbench.specification import Goal
 from workbench.stats import (
     DIFFERENCE_PRIOR,
@@ -22,10 +22,10 @@ from workbench.stats import (
     Interval,
     interval,
     paired_difference,
-    paired_ratio,
+    paired_ratios,
     questions_needed,
 )
-from workbench.verdict import Recommendation, Rejection, Verdict
+from workbench.verdict import A_BOUND, Recommendation, Rejection, Verdict
 
 Side = Literal["proven", "excluded", "open"]
 _SAME_COST = 1e-9
@@ -83,9 +83,7 @@ class _Choice:
     def _eligible(self, row: int) -> bool:
         figures = self._comparison.figures[row]
         if figures.configuration.is_bound:
-            self._reject(
-                row, "a bound: it is given the gold passages, so it is no setup to choose or to be measured against"
-            )
+            self._reject(row, A_BOUND)
             return False
         if figures.state != "finished" and (figures.state == "incomplete" or not self._comparison.raced):
             why = figures.reason or (f"only {figures.answers} answers so far" if figures.answers else "not run yet")
@@ -217,10 +215,8 @@ class _Choice:
         difference = None
         if chosen is not None and reference is not None:
             difference = self._difference(chosen, reference)
-            for unit in dict.fromkeys((*COSTS, self._goal.minimise)):
-                ratio = paired_ratio(self._costs[unit][chosen], self._costs[unit][reference], self._goal.confidence)
-                if ratio is not None:
-                    savings[unit] = ratio
+            mine, theirs = (self._comparison.costs_of(row, self._goal.minimise) for row in (chosen, reference))
+            savings = paired_ratios(mine, theirs, self._goal.confidence)
         return Recommendation(
             verdict=verdict,
             run=self._comparison.run,

@@ -29,7 +29,7 @@ from workbench.control import PAUSE, STOP, go_on
 from workbench.errors import InputError
 from workbench.ledger import price
 from workbench.records import DEFAULT_AXES, HARNESS, Configuration, Energy, digest, plugin_label
-from workbench.reports import unseen_questions
+from workbench.reports import kept_split
 from workbench.specification import Experiment, find_experiment, read_experiment
 from workbench.standing import spent_so_far
 from workbench.store import AT_WORK, RunRecord, Store, default_url
@@ -310,11 +310,10 @@ def _state(record: RunRecord, launch: _Launch | None) -> WatchedState:
 
 def _trials(store: Store, record: RunRecord) -> Iterator[TrialProgress]:
     counted = store.counts(record.id)
-    asked = store.questions(record.id)
-    questions = len(asked) - len(unseen_questions(record.experiment, asked))
+    questions = store.count_questions(record.id, but=kept_split(record.experiment))
     for trial in store.trials(record.id):
         answers, failures = counted.get(trial.configuration.id, (0, 0))
-        repeats = record.experiment["repeats"] if trial.configuration["temperature"] > 0 else 1
+        repeats = trial.configuration.repeats(record.experiment["repeats"])
         yield TrialProgress(
             configuration=trial.configuration,
             state=trial.state,

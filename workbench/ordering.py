@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from workbench.records import DEFAULT_AXES, Configuration, as_json, plugin_name
+from workbench.records import DECODING_AXES, DEFAULT_AXES, Configuration, as_json, plugin_name
 
 Cell = tuple[int, int]
 """A configuration's row and a question's column."""
-
-DECODING = ("temperature", "top_k", "top_p", "min_p", "repeat_penalty", "max_tokens", "stop")
-"""The axes that change how an answer is written and not what the model is given to read."""
 
 
 def in_blocks(configurations: Sequence[Configuration], cells: Iterable[Cell], *, reverse: bool) -> list[list[Cell]]:
@@ -56,5 +53,5 @@ def _family(configuration: Configuration) -> tuple[str, ...]:
     closed_book = plugin_name(configuration["retriever"]) == "none"
     fixed = configuration["examples"] if configuration["example_choice"] == "fixed" else 0
     first = (configuration["model"], configuration["concurrency"], configuration["prompt"], fixed, closed_book)
-    rest = (configuration[axis] for axis in ("retriever", *sorted(DEFAULT_AXES.keys() - set(DECODING))))
+    rest = (configuration[axis] for axis in ("retriever", *sorted(DEFAULT_AXES.keys() - set(DECODING_AXES))))
     return tuple(map(as_json, (*first, *rest)))

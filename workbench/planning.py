@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.answered import Answered
 from workbench.calibration import ModelRates, Took
 from workbench.coefficients import coefficients, with_hosted
 from workbench.errors import InputError
@@ -81,8 +80,7 @@ def plan(
         )
         preparations = [_preparation(*done, known) for done in tryout.preparations(configurations)]
     site = site_of(content["region"])
-    answered = Answered(experiment, configurations, questions)
-    repeats = np.array([answered.repeats(configuration) for configuration in configurations], dtype=np.float64)
+    repeats = np.array([each.repeats(experiment.repeats) for each in configurations], dtype=np.float64)
     repeats[list(sizes.refused)] = 0.0
     grid = work(each, np.full((3, 1), float(len(questions))) * repeats, known, site)
     agreed = terms(goal, configurations, **(settings(experiment.strategy) or {}))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from workbench.comparison import COSTS, Comparison
+from workbench.comparison import Comparison
 from workbench.confirmation import Confirmed, confirm
 from workbench.errors import InputError
 from workbench.races import replayed
@@ -17,9 +19,10 @@ from workbench.stats import (
     anytime_difference,
     paired_difference,
     paired_ratio,
+    paired_ratios,
     questions_needed,
 )
-from workbench.verdict import Claim, Recommendation, Rejection, Verdict
+from workbench.verdict import A_BOUND, Against, Claim, Recommendation, Rejection, Verdict
 
 
 def choose_raced(comparison: Comparison) -> Recommendation:
@@ -56,11 +59,8 @@ class _Raced:
         difference = None if pick is None or reference is None else self._difference(pick, reference)
         savings: dict[str, Interval] = {}
         if pick is not None and reference is not None:
-            for unit in dict.fromkeys((*COSTS, self._goal.minimise)):
-                costs = self._comparison.matrix.costs[unit]
-                ratio = paired_ratio(costs[pick], costs[reference], self._goal.confidence)
-                if ratio is not None:
-                    savings[unit] = ratio
+            mine, theirs = (self._comparison.costs_of(row, self._goal.minimise) for row in (pick, reference))
+            savings = paired_ratios(mine, theirs, self._goal.confidence)
         return Recommendation(
             verdict=verdict,
             run=self._comparison.run,
@@ -120,55 +120,21 @@ class _Raced:
         return "decided"  # the cheapest that passed, or nothing cheaper did and the reference stays
 
     def _claims(self) -> tuple[Claim, ...]:
-        state, level, goal = self._state, self._terms.level, self._goal
-        pick, reference = self._pick, self._reference
+        level, goal, pick, reference = self._terms.level, self._goal, self._pick, self._reference
         assert pick is not None
-        asked, available = int(state.asked[pick]), state.questions
         found: list[Claim] = []
         if level == "every":
-            found.append(
-                Claim(
-                    about="these questions",
-                    against="every configuration",
-                    statement=f"on these {available} questions it scores at most {goal.margin:g} {goal.metric} below every "
-                    f"one of the {int(state.rivals.sum())} configurations",
-                    alpha=self._terms.alpha,
-                    shown=state.certified,
-                    reference=self._named(reference),
-                    difference=None if reference is None else self._difference(pick, reference),
-                    questions=asked,
-                    available=available,
-                )
-            )
-            found.append(
-                Claim(
-                    about="these questions",
-                    against="anything cheaper",
-                    statement=f"on these {available} questions every cheaper configuration scores more than "
-                    f"{self._terms.inferior_share * goal.margin:g} below the best",
-                    alpha=self._terms.inferior_level,
-                    shown=state.certified and not state.cheaper,
-                    reference=None,
-                    difference=None,
-                    questions=asked,
-                    available=available,
-                )
-            )
+            found = [*self._claims_against_every(pick, reference)]
         elif level == "reference" and reference is not None and pick != reference:
-            found.append(
-                Claim(
-                    about="these questions",
-                    against="the reference",
-                    statement=f"on these {available} questions it scores at most {goal.margin:g} {goal.metric} below "
-                    f"{self._label(reference)}",
+            found = [
+                self._here(
+                    "the reference",
+                    f"it scores at most {goal.margin:g} {goal.metric} below {self._label(reference)}",
                     alpha=self._terms.alpha,
-                    shown=state.certified,
-                    reference=self._named(reference),
-                    difference=self._difference(pick, reference),
-                    questions=asked,
-                    available=available,
+                    shown=self._state.certified,
+                    reference=reference,
                 )
-            )
+            ]
         if self._confirmed is not None and reference is not None:
             found.append(
                 Claim(
@@ -185,6 +151,40 @@ class _Raced:
                 )
             )
         return tuple(found)
+
+    def _claims_against_every(self, pick: int, reference: int | None) -> Iterator[Claim]:
+        state, goal = self._state, self._goal
+        yield self._here(
+            "every configuration",
+            f"it scores at most {goal.margin:g} {goal.metric} below every one of the {int(state.rivals.sum())} configurations",
+            alpha=self._terms.alpha,
+            shown=state.certified,
+            reference=reference,
+        )
+        yield self._here(
+            "anything cheaper",
+            f"every cheaper configuration scores more than {self._terms.inferior_share * goal.margin:g} below the best",
+            alpha=self._terms.inferior_level,
+            shown=state.certified and not state.cheaper,
+        )
+
+    def _here(
+        self, against: Against, statement: str, *, alpha: float, shown: bool, reference: int | None = None
+    ) -> Claim:
+        """A claim about the questions that were raced on."""
+        pick, available = self._pick, self._state.questions
+        assert pick is not None
+        return Claim(
+            about="these questions",
+            against=against,
+            statement=f"on these {available} questions {statement}",
+            alpha=alpha,
+            shown=shown,
+            reference=self._named(reference),
+            difference=None if reference is None else self._difference(pick, reference),
+            questions=int(self._state.asked[pick]),
+            available=available,
+        )
 
     def _split(self) -> str:
         assert self._comparison.tested is not None
@@ -225,11 +225,8 @@ class _Raced:
         state, pick = self._state, self._pick
         figures = self._comparison.figures[row]
         if row in self._terms.bounds:
-            return (
-                "a bound: it is given the gold passages, so it is no setup to choose or to be measured against",
-                False,
-            )
-        if self._standings.incomplete[row]:
+            return A_BOUND, False
+        if self._standings.closed[row] or self._standings.incomplete[row]:
             return f"incomplete: {figures.reason or 'answers were lost; mend with --retry-failed'}", False
         if row in state.out:
             return state.out[row], False

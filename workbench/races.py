@@ -47,10 +47,6 @@ class AgainstAll(Race):
         self._leaders: Rows = np.full(questions, -1, dtype=np.intp)
         self._wanted[~closed] = self._pilot
 
-    def _before_frontier_moves(self, onto: int) -> None:
-        assert self._leader is not None
-        self._leaders[self._frontier : onto] = self._leader
-
     def _decide(self) -> None:
         if self._live().any():
             self._exclude_inferior()
@@ -75,7 +71,9 @@ class AgainstAll(Race):
             return
         needed = (self._rivals & ~self._settled) | perhaps_cheaper
         needed[[pick, self._leader]] = True
+        before = self._frontier
         self._move(np.flatnonzero(needed))
+        self._leaders[before : self._frontier] = self._leader  # it was chosen on earlier questions only
 
     def _exclude_inferior(self) -> None:
         data = self._data

@@ -18,6 +18,7 @@ the same decisions, whatever it was asked in between. An answer that the decidin
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist
@@ -143,7 +144,7 @@ def terms(goal: Goal, configurations: Sequence[Configuration], **asked: Any) -> 
     )
 
 
-class Race:
+class Race(ABC):
     """What both kinds of race share: what was asked, who is out, who is good enough so far."""
 
     def __init__(self, terms: Terms, expected_costs: Array, questions: int, closed: Flags) -> None:
@@ -208,11 +209,9 @@ class Race:
             ended=self._ended,
         )
 
+    @abstractmethod
     def _decide(self) -> None:
-        raise NotImplementedError
-
-    def _before_frontier_moves(self, onto: int) -> None:
-        """Called before questions up to ``onto`` are asked for the first time."""
+        """Draw what follows from the answers taken in."""
 
     def _move(self, needed: Rows) -> None:
         """Each one that is needed goes a step up; when all are at the frontier, the frontier moves."""
@@ -226,10 +225,8 @@ class Race:
             steps = [min(self._step(int(asked[row])), self._frontier) for row in behind]
             self._wanted[behind] = np.maximum(self._wanted[behind], steps)
             return
-        onto = self._step(self._frontier)
-        self._before_frontier_moves(onto)
-        self._frontier = onto
-        self._wanted[rows] = onto
+        self._frontier = self._step(self._frontier)
+        self._wanted[rows] = self._frontier
 
     def _step(self, asked: int) -> int:
         """The next mark: a fifth further in steps of five questions, at least five, the first one after the pilot."""

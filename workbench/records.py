@@ -90,6 +90,9 @@ def digest(*parts: str | bytes) -> str:
 
 # -------------------------------------------------------------------------------------------------- configuration
 
+DECODING_AXES = ("temperature", "top_k", "top_p", "min_p", "repeat_penalty", "max_tokens", "stop")
+"""The axes that change how an answer is written and not what the model is given to read."""
+
 DEFAULT_AXES: dict[str, Any] = {
     "model": "none",
     "prompt": "terse",
@@ -187,6 +190,10 @@ class Configuration:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Configuration) and other.id == self.id
+
+    def repeats(self, wanted: int) -> int:
+        """How often a question is asked, if ``wanted`` times: repeats add nothing where decoding is deterministic."""
+        return wanted if self["temperature"] > 0 else 1
 
     @property
     def is_bound(self) -> bool:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from workbench.coefficients import of_today, with_hosted
 from workbench.comparison import Comparison, compare_answers
+from workbench.confirmation import unseen_split
 from workbench.errors import InputError
 from workbench.geography import WORLD
 from workbench.hosted import of_choices
 from workbench.impacts import RegionRanking, rank_regions, site_of
 from workbench.prices import Price, price
-from workbench.racing import settings
 from workbench.recommendation import choose
 from workbench.records import Question, ScoredAnswer, plugin_label
 from workbench.specification import Goal
@@ -57,23 +57,21 @@ def compare(run: str = "latest", *, over_answers: int | None = None, store: Stor
     store = store or Store(create=False)
     record = store.get(run)
     experiment = record.experiment
-    goal = Goal.model_validate(experiment["goal"])
-    if "reference" in record.environment:
-        goal = goal.model_copy(update={"reference": record.environment["reference"]})
-    questions = store.questions(record.id)
-    unseen = unseen_questions(experiment, questions)
+    questions, split = store.questions(record.id), kept_split(experiment)
+    unseen = [question for question in questions if question.split == split]
     found = compare_answers(
         run=record.name,
         state=record.state,
-        goal=goal,
+        goal=declared_goal(record),
         environment=record.environment,
         tariff=_tariff(record),
         trials=store.trials(record.id),
-        questions=[question for question in questions if question not in unseen],
+        questions=[question for question in questions if question.split != split],
         answers=store.answers(record.id, figures_only=True),
         one_offs=store.one_offs(record.id),
-        metrics=[plugin_label(choice) for choice in record.experiment["metrics"]],
+        metrics=[plugin_label(choice) for choice in experiment["metrics"]],
         strategy=experiment.get("strategy", "grid"),
+        repeats=experiment["repeats"],
         unseen=unseen,
         claimed=_claimed(store, record) if unseen else None,
     )
@@ -97,12 +95,17 @@ def _prices_of(models: Iterable[str], created: float) -> dict[str, Price | None]
     return {model: price(model, at=day) for model in sorted(models)}
 
 
-def unseen_questions(experiment: dict[str, Any], questions: Sequence[Question]) -> list[Question]:
-    """The questions of a run that its race never saw."""
-    wanted, seen = experiment.get("confirm"), experiment["questions"]["split"]
-    if wanted is None or settings(experiment.get("strategy", "grid")) is None or seen in ("all", wanted["split"]):
-        return []
-    return [question for question in questions if question.split == wanted["split"]]
+def declared_goal(record: RunRecord) -> Goal:
+    """The goal of a run, a reference that was described by its axes under its id."""
+    goal = Goal.model_validate(record.experiment["goal"])
+    reference = record.environment.get("reference")
+    return goal if reference is None else goal.model_copy(update={"reference": reference})
+
+
+def kept_split(experiment: Mapping[str, Any]) -> str | None:
+    """The split of a stored experiment that its race never saw; ``None`` without one."""
+    wanted, strategy = experiment.get("confirm"), experiment.get("strategy", "grid")
+    return unseen_split(strategy, experiment["questions"]["split"], None if wanted is None else wanted["split"])
 
 
 def _claimed(store: Store, record: RunRecord) -> Claimed | None:

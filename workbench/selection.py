@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+from workbench.confirmation import unseen_split
 from workbench.errors import InputError
-from workbench.racing import settings
 from workbench.records import (
     Configuration,
     EvalSet,
@@ -32,10 +32,9 @@ def choose_questions(evalset: EvalSet, selection: Selection | Confirmation, seed
 
 def unseen_questions(evalset: EvalSet, experiment: Experiment) -> list[Question]:
     """What a race's pick is confirmed on; none where that was not asked for or there is no such split."""
-    wanted, seen = experiment.confirm, experiment.questions.split
-    if wanted is None or settings(experiment.strategy) is None or seen in ("all", wanted.split):
-        return []
-    if not any(question.split == wanted.split for question in evalset.questions):
+    wanted = experiment.confirm
+    split = unseen_split(experiment.strategy, experiment.questions.split, None if wanted is None else wanted.split)
+    if wanted is None or not any(question.split == split for question in evalset.questions):
         return []
     return choose_questions(evalset, wanted, experiment.seed)
 

@@ -103,8 +103,9 @@ class Session:
         self._buffer: list[ScoredAnswer] = []
         self._flushed = time.monotonic()
         self._metered = 0.0
-        self._answered = Answered(experiment, configurations, questions)
-        self._confirmed = Answered(experiment, configurations, unseen)
+        metric, repeats = experiment.goal.metric, experiment.repeats
+        self._answered = Answered(configurations, questions, metric=metric, repeats=repeats)
+        self._confirmed = Answered(configurations, unseen, metric=metric, repeats=repeats)
         self._total_answers = self._answered.total
         self._control = Control(
             store,
@@ -213,16 +214,8 @@ class Session:
         return ""
 
     def _standings(self) -> Standings:
-        return Standings(
-            configurations=self._configurations,
-            answered=self._answered.answered(),
-            scores=self._answered.scores(),
-            costs=self._answered.costs(),
-            seconds=self._answered.seconds(),
-            expected_costs=self._expected_costs,
-            closed=np.array([configuration.id in self._closed for configuration in self._configurations]),
-            incomplete=self._answered.incomplete(),
-        )
+        closed = np.array([configuration.id in self._closed for configuration in self._configurations])
+        return self._answered.standings(self._expected_costs, closed)
 
     def _ask(self, cells: Sequence[tuple[Configuration, Question]]) -> str:
         """Have cells answered whose configurations share an engine and how many answers are under way at once."""
@@ -264,7 +257,7 @@ class Session:
     def _tasks(self, configuration: Configuration, question: Question) -> list[Task]:
         return [
             Task(configuration=configuration, question=question, repeat=repeat)
-            for repeat in range(self._answered.repeats(configuration))
+            for repeat in range(configuration.repeats(self._experiment.repeats))
             if not self._answered.holds(configuration.id, question.id, repeat)
             and not self._confirmed.holds(configuration.id, question.id, repeat)
         ]

@@ -12,14 +12,21 @@ from typing import Any
 from workbench import registry, templates
 from workbench.contracts import ModelFacts
 from workbench.errors import InputError
-from workbench.records import ALL_PASSAGES, DEFAULT_AXES, Configuration, PluginChoice, plugin_label, plugin_name
+from workbench.records import (
+    ALL_PASSAGES,
+    DECODING_AXES,
+    DEFAULT_AXES,
+    Configuration,
+    PluginChoice,
+    plugin_label,
+    plugin_name,
+)
 from workbench.specification import Space
 
 _MOST_POINTS = 100_000  # looking at that many takes seconds; more would look as if nothing happened
-_DECODING = ("temperature", "top_k", "top_p", "min_p", "repeat_penalty", "max_tokens", "stop")
 _SAMPLERS = ("top_k", "top_p", "min_p")
 _CONTEXT = ("passages", "deduplicate", "order", "compress", "context_tokens")
-_OF_MODEL = ("prompt", "examples", "example_choice", *_DECODING, *_CONTEXT)
+_OF_MODEL = ("prompt", "examples", "example_choice", *DECODING_AXES, *_CONTEXT)
 _CHUNKING = ("chunker", "chunk_tokens", "chunk_overlap")
 _EMBEDDING = ("embedder", "dimensions")
 _INDEX = ("precision", "index")
@@ -99,7 +106,7 @@ def canonical(point: dict[str, Any], facts: ModelFacts | None) -> tuple[dict[str
     if facts is None:
         drop(_OF_MODEL, "without a model, prompt, decoding and context settings do not matter")
     else:
-        for axis in _DECODING:
+        for axis in DECODING_AXES:
             if axis not in facts.accepts:
                 drop((axis,), f"{plugin_label(point['model'])} does not accept {axis}")
         if kept.get("top_k") == 1 and "temperature" in kept:

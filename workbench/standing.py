@@ -14,7 +14,7 @@ from workbench.ledger import add, price, scale, spent, standalone
 from workbench.races import replayed
 from workbench.racing import RaceState, settings, terms
 from workbench.records import Configuration, Energy, Question, Reading, ScoredAnswer, Trial
-from workbench.reports import unseen_questions
+from workbench.reports import declared_goal, kept_split
 from workbench.specification import Goal
 from workbench.stats import Array, Interval, anytime_bound, interval
 from workbench.store import RunRecord, Store
@@ -85,10 +85,10 @@ def lanes(run: str = "latest", *, store: Store | None = None) -> Lanes:
     """Where every configuration of a run stands; cheap enough to ask every second, as only new answers are read."""
     store = store or Store(create=False)
     record = store.get(run)
-    goal = _goal(record)
+    goal = declared_goal(record)
     questions = store.questions(record.id)
-    unseen = {question.id for question in unseen_questions(record.experiment, questions)}
-    asked = [question for question in questions if question.id not in unseen]
+    split = kept_split(record.experiment)
+    asked = [question for question in questions if question.split != split]
     trials = store.trials(record.id)
     tallies = tallied(store, record, trials)
     scores = np.array([_means(tally, asked, 1) for tally in tallies]).reshape(len(trials), len(asked))
@@ -111,7 +111,7 @@ def lanes(run: str = "latest", *, store: Store | None = None) -> Lanes:
 
 def tallied(store: Store, record: RunRecord, trials: list[Trial]) -> list[Tally]:
     """What is known of every trial's answers, with what is new read now."""
-    goal, tariff = _goal(record), of_environment(record.environment)
+    goal, tariff = declared_goal(record), of_environment(record.environment)
     counts = store.counts(record.id)
     priced = (goal.metric, goal.minimise, str(record.environment.get("tariff_digest")), tariff.coefficients.digest)
     found = []
@@ -179,12 +179,6 @@ def _one(readings: list[Reading]) -> list[Reading]:
     return [add(readings)] if readings else []
 
 
-def _goal(record: RunRecord) -> Goal:
-    goal = Goal.model_validate(record.experiment["goal"])
-    reference = record.environment.get("reference")
-    return goal if reference is None else goal.model_copy(update={"reference": reference})
-
-
 def _means(tally: Tally, questions: list[Question], which: int) -> Array:
     """By question the mean over repeats of the score (1), the cost (2) or the seconds (3); NaN where it is not known."""
     nothing = (1, np.nan, np.nan, np.nan)
@@ -205,7 +199,13 @@ def _race(
     if asked is None:
         return None
     costs, seconds = (np.array([_means(tally, questions, which) for tally in tallies]) for which in (2, 3))
-    answered = np.array([[question.id in tally.questions for question in questions] for tally in tallies])
+    repeats = [trial.configuration.repeats(record.experiment["repeats"]) for trial in trials]
+    answered = np.array(
+        [
+            [tally.questions.get(question.id, (0,))[0] >= wanted for question in questions]
+            for tally, wanted in zip(tallies, repeats, strict=True)
+        ]
+    )
     standings = Standings(
         configurations=tuple(trial.configuration for trial in trials),
         answered=answered,

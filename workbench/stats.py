@@ -12,7 +12,7 @@ bounded random variables by betting" (JRSS-B 2024).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil, inf, log, log1p, sqrt
@@ -109,6 +109,12 @@ def sign_flip(differences: Array, boundary: float, seed: int = 0) -> float:
         signs = generator.integers(0, 2, size=(min(_FLIPS_AT_ONCE, FLIPS - start), n)) * 2.0 - 1
         higher += int(np.sum(signs @ kept >= reached))
     return (1 + higher) / (1 + FLIPS)
+
+
+def paired_ratios(a: Mapping[str, Array], b: Mapping[str, Array], confidence: float) -> dict[str, Interval]:
+    """The paired ratios of what both hold under a name, such as costs by unit; what has none is left out."""
+    found = ((name, paired_ratio(values, b[name], confidence)) for name, values in a.items())
+    return {name: ratio for name, ratio in found if ratio is not None}
 
 
 def questions_needed(values: Array, boundary: float, confidence: float, *, prior: Sequence[float]) -> int | None:

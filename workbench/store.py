@@ -351,9 +351,13 @@ class Store:
             rows = connection.execute(query).scalars()
             return [_QUESTION.validate_python(row) for row in rows]
 
-    def count_questions(self, run_id: int) -> int:
-        """How many questions the run holds."""
-        return self._count(QUESTIONS, run_id)
+    def count_questions(self, run_id: int, *, but: str | None = None) -> int:
+        """How many questions the run holds; those of the split ``but`` are left out."""
+        query = sa.select(sa.func.count()).select_from(QUESTIONS).where(QUESTIONS.c.run_id == run_id)
+        if but is not None:
+            query = query.where(QUESTIONS.c.record["split"].as_string() != but)
+        with self.reading() as connection:
+            return int(connection.execute(query).scalar() or 0)
 
     def count_trials(self, run_id: int) -> int:
         """How many configurations the run holds."""

@@ -10,7 +10,11 @@ from workbench.specification import Goal
 from workbench.stats import Interval
 
 Verdict = Literal["decided", "undecided", "nothing qualifies"]
+Against = Literal["every configuration", "the reference", "anything cheaper"]
 Level = Literal["screen", "every", "reference", "fixed sample"]
+
+A_BOUND = "a bound: it is given the gold passages, so it is no setup to choose or to be measured against"
+"""Why a configuration that knows the gold is not chosen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +25,7 @@ class Claim:
     """
 
     about: Literal["these questions", "new questions"]
-    against: Literal["every configuration", "the reference", "anything cheaper"]
+    against: Against
     statement: str
     alpha: float
     shown: bool

@@ -16,7 +16,7 @@ from workbench.racing import RaceState, settings, terms
 from workbench.records import Configuration, Energy, Question, Reading, ScoredAnswer, Trial
 from workbench.reports import declared_goal, kept_split
 from workbench.specification import Goal
-from workbench.stats import Array, Interval, anytime_bound, interval
+from workbench.stats import Array, Interval, anytime_interval, interval
 from workbench.store import RunRecord, Store
 from workbench.tariffs import Tariff, costs_of, of_environment
 
@@ -252,10 +252,7 @@ def _score(values: bytes, questions: int, confidence: float) -> Interval | None:
     scores = np.frombuffer(values)
     if scores.min() < 0 or scores.max() > 1:
         return interval(scores, confidence)
-    level, population, mean = (1 - confidence) / 2, max(questions, len(scores)), float(scores.mean())
-    low = anytime_bound(scores, level, population=population)
-    high = 1 - anytime_bound(1 - scores, level, population=population)
-    return Interval(mean=mean, low=min(low, mean), high=max(high, mean), n=len(scores))
+    return anytime_interval(scores, confidence, population=max(questions, len(scores)))
 
 
 def _mark(row: int, configuration: Configuration, race: RaceState | None) -> Mark:

@@ -235,16 +235,22 @@ def anytime_bound(values: Array, level: float, *, population: int | None = None)
     return max(low, least)
 
 
+def anytime_interval(values: Array, confidence: float, *, population: int | None = None) -> Interval:
+    """The mean of values in 0..1, at least one, with an interval that holds whenever one looks."""
+    level, mean = (1 - confidence) / 2, float(values.mean())
+    low = anytime_bound(values, level, population=population)
+    high = 1 - anytime_bound(1 - values, level, population=population)
+    return Interval(mean=mean, low=min(low, mean), high=max(high, mean), n=len(values))
+
+
 def anytime_difference(a: Array, b: Array, confidence: float, *, population: int | None = None) -> Interval | None:
     """The mean of a − b (both in 0..1) with an interval that holds whenever one looks; of a ``population`` of questions, or
     of questions yet to come. ``None`` without any question."""
     if not len(a):
         return None
-    values, level = (a - b + 1) / 2, (1 - confidence) / 2
-    low = 2 * anytime_bound(values, level, population=population) - 1
-    high = 1 - 2 * anytime_bound(1 - values, level, population=population)
+    around = anytime_interval((a - b + 1) / 2, confidence, population=population)
     mean = float((a - b).mean())
-    return Interval(mean=mean, low=min(low, mean), high=max(high, mean), n=len(a))
+    return Interval(mean=mean, low=min(2 * around.low - 1, mean), high=max(2 * around.high - 1, mean), n=len(a))
 
 
 def powers(costs: Array) -> Array:

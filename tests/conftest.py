@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,6 +17,7 @@ from hypothesis import settings
 
 from tests.fake_provider import FakeProvider
 from workbench import weights
+from workbench.comparison import Comparison, compare_tallies
 from workbench.errors import MachineError
 from workbench.meters.cpu_time import CpuTime
 from workbench.pipeline import Pipeline, Task
@@ -31,7 +32,11 @@ from workbench.records import (
     PluginChoice,
     Prompt,
     Question,
+    ScoredAnswer,
+    Trial,
 )
+from workbench.tally import tally_of
+from workbench.tariffs import of_environment
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -183,6 +188,17 @@ def experiment(**changes: Any) -> dict[str, Any]:
         merged = isinstance(value, Mapping) and isinstance(plain.get(key), Mapping)
         plain[key] = {**plain[key], **value} if merged else value
     return plain
+
+
+def compared(
+    answers: Sequence[ScoredAnswer], *, trials: Sequence[Trial], questions: Sequence[Question], **run: Any
+) -> Comparison:
+    """The comparison of a finished run of these answers."""
+    run = {"run": "r", "state": "finished", "one_offs": (), "metrics": ("token_f1",), **run}
+    tariff, metrics = of_environment(run["environment"]), run.pop("metrics")
+    by_trial = ([each for each in answers if each.answer.configuration == trial.configuration.id] for trial in trials)
+    tallies = [tally_of(each, questions, run.get("split"), metrics, tariff) for each in by_trial]
+    return compare_tallies(trials=trials, questions=questions, tallies=tallies, tariff=tariff, **run)
 
 
 def passages(*texts: str) -> tuple[Passage, ...]:

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import workbench
-from tests.conftest import KEY, experiment, hosted
+from tests.conftest import KEY, compared, experiment, hosted
 from tests.fake_provider import FakeProvider, Reply
 from workbench.breakdown import amortised, load_of, rates_by_model, stage_figures
-from workbench.comparison import Comparison, compare_answers
+from workbench.comparison import Comparison
 from workbench.errors import InputError
 from workbench.explanations import notes
 from workbench.exports import as_mapping, export, header, rows
@@ -38,6 +38,8 @@ from workbench.records import (
     as_json,
 )
 from workbench.specification import Goal
+from workbench.tally import Tally, tally_of
+from workbench.tariffs import Tariff
 
 WATTS = Coefficients(processor="p", watts_per_busy_vcpu=(1.0, 2.0, 4.0), source="s", includes="i")
 MODEL = Configuration({"model": "scripted", "prompt": "terse"})
@@ -65,27 +67,31 @@ REFUSED = Answer(
 )
 
 
-def compared(
+def compared_of(
     answers: list[Answer], *, one_offs: tuple[OneOff, ...] = (), index: IndexFacts | None = None
 ) -> Comparison:
     questions = [Question(id=each.question, question="?", answers=("a",)) for each in answers]
     scored = [ScoredAnswer(answer=each, scores=(Score(metric="token_f1", value=1.0),)) for each in answers]
-    return compare_answers(
-        run="r",
-        state="finished",
+    return compared(
         goal=Goal(metric="token_f1"),
         environment={"coefficients": json.loads(as_json(WATTS))},
         trials=[Trial(configuration=MODEL, state="finished", index=index)],
         questions=questions,
         answers=scored,
         one_offs=one_offs,
-        metrics=["token_f1"],
+    )
+
+
+def tally(answers: list[Answer]) -> Tally:
+    questions = [Question(id=each.question, question="?", answers=("a",)) for each in answers]
+    return tally_of(
+        [ScoredAnswer(answer=each, scores=()) for each in answers], questions, None, [], Tariff(coefficients=WATTS)
     )
 
 
 def test_a_generation_without_timings_is_divided_by_the_rates_and_sums_to_itself():
     answers = [generated(number) for number in range(30)]
-    found = stage_figures(answers, fit(generations(answers)), WATTS)
+    found = stage_figures(tally(answers).asked, 30, fit(generations(answers)), WATTS)
     assert set(found) == {"search", "prefill", "decode"}
     assert found["prefill"].rebuilt == found["decode"].rebuilt == 30
     assert found["search"].rebuilt == 0
@@ -108,18 +114,16 @@ def test_the_parts_of_a_divided_generation_keep_its_tokens_and_its_clock(number)
 
 def test_without_rates_a_generation_stays_whole():
     answers = [generated(number) for number in range(FEWEST_ANSWERS - 1)]
-    trials = [Trial(configuration=MODEL), Trial(configuration=Configuration({"model": "none"}))]
-    given_ = {trials[0].configuration.id: answers, trials[1].configuration.id: []}
-    found = rates_by_model(trials, given_)
+    found = rates_by_model([MODEL, Configuration({"model": "none"})], [tally(answers), tally([])])
     assert set(found) == {"scripted"}
     assert found["scripted"].cpu_seconds is None
     assert "at least 12" in found["scripted"].lacking
-    assert set(stage_figures(answers, None, WATTS)) == {"search", "generate"}
+    assert set(stage_figures(tally(answers).asked, len(answers), None, WATTS)) == {"search", "generate"}
 
 
 def test_one_refused_answer_hides_nothing_of_the_others():
     answers = [generated(number) for number in range(1, 21)]
-    alone, beside = compared(answers), compared([REFUSED, *answers])
+    alone, beside = compared_of(answers), compared_of([REFUSED, *answers])
     [one], [two] = alone.figures, beside.figures
     assert two.joules == one.joules
     assert (two.known, two.measured, two.uncounted) == (20, 21, 1)
@@ -137,7 +141,7 @@ def test_one_refused_answer_hides_nothing_of_the_others():
 
 
 def test_without_any_known_answer_joules_are_not_measured():
-    [figures] = compared([REFUSED]).figures
+    [figures] = compared_of([REFUSED]).figures
     assert figures.joules is None
     assert (figures.known, figures.measured) == (0, 1)
 
@@ -146,7 +150,7 @@ def test_one_off_work_is_spread_over_the_answers_that_are_stated():
     load = OneOff(work="load", what="scripted", reading=Reading(seconds=9.0, cpu_seconds=50.0))
     other = OneOff(work="load", what="another", reading=Reading(seconds=9.0, cpu_seconds=5000.0))
     index = IndexFacts(chunks=1, build=Reading(seconds=1.0, cpu_seconds=100.0))
-    found = compared([generated(number) for number in range(20)], one_offs=(load, load, other), index=index)
+    found = compared_of([generated(number) for number in range(20)], one_offs=(load, load, other), index=index)
     [figures] = found.figures
     assert as_mapping(found)["configurations"][0]["with_one_off_work_over"] is None
     spread = replace(found, over_answers=1000)
@@ -178,11 +182,11 @@ def test_one_off_work_that_nobody_measured_is_not_nothing():
 
 def test_net_joules_stand_beside_gross_ones_where_counters_told_them():
     told = {"package-0": 6.0, "package-0-idle": 4.0}
-    found = compared([generated(number, counter_joules=told) for number in range(20)])
+    found = compared_of([generated(number, counter_joules=told) for number in range(20)])
     answer = found.figures[0]
     assert answer.net_joules is None  # the search has no counters, so that the sum has none
     whole = Ledger(stages=(StageCost(stage="select", reading=Reading(seconds=1, cpu_seconds=1, counter_joules=told)),))
-    metered = compared([replace(generated(number), ledger=whole) for number in range(20)])
+    metered = compared_of([replace(generated(number), ledger=whole) for number in range(20)])
     [figures] = metered.figures
     assert figures.joules.central == pytest.approx(10)
     assert figures.net_joules.central == pytest.approx(6)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from workbench.comparison import Comparison, compare_answers
+from tests.conftest import compared
+from workbench.comparison import Comparison
 from workbench.errors import InputError
 from workbench.recommendation import Recommendation, as_mapping, choose, sentences
 from workbench.records import Answer, Configuration, Ledger, Question, Reading, Score, ScoredAnswer, StageCost, Trial
@@ -50,17 +51,7 @@ def comparison(
         for name, values in scores.items()
         for question, value in zip(questions, values, strict=True)
     ]
-    return compare_answers(
-        run="r",
-        state="finished",
-        goal=Goal(**goal),
-        environment=ENVIRONMENT,
-        trials=trials,
-        questions=questions,
-        answers=answers,
-        one_offs=[],
-        metrics=["token_f1"],
-    )
+    return compared(answers, trials=trials, questions=questions, goal=Goal(**goal), environment=ENVIRONMENT)
 
 
 def drawn(mean: float, n: int, seed: int) -> list[float]:

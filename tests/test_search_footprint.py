@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench.comparison import Comparison, compare_answers
+from tests.conftest import compared
+from workbench.comparison import Comparison
 from workbench.recommendation import choose
 from workbench.records import (
     HARNESS,
@@ -60,9 +61,7 @@ def comparison(
 ) -> Comparison:
     """A run of configurations with the ledgers of their answers, question by question; ``None`` was never asked."""
     count = max(len(ledgers) for ledgers in answers.values())
-    return compare_answers(
-        run="r",
-        state="finished",
+    return compared(
         goal=Goal(**goal),
         environment=ENVIRONMENT,
         trials=[Trial(configuration=Configuration({"prompt": name}, id=name), state="finished") for name in answers],
@@ -77,7 +76,6 @@ def comparison(
             if ledger is not None
         ],
         one_offs=one_offs,
-        metrics=["token_f1"],
     )
 
 

@@ -18,9 +18,11 @@ from workbench.stats import (
     anytime_bound,
     anytime_difference,
     best_evidence,
+    bootstrap_counts,
     cost_ratios,
     evidence,
     interval,
+    intervals,
     paired_difference,
     paired_ratio,
     planned_evidence,
@@ -46,6 +48,21 @@ def test_absent_values_are_left_out_and_nothing_gives_nothing() -> None:
     found = interval(np.array([0.5, np.nan, 0.7]), 0.95)
     assert found is not None
     assert found.n == 2
+
+
+@given(st.lists(st.lists(st.sampled_from([0.0, 0.25, 1.0, np.nan]), min_size=5, max_size=5), min_size=1, max_size=6))
+def test_intervals_of_many_rows_are_those_of_each(rows: list[list[float]]) -> None:
+    values = np.array(rows)
+    for row, found in zip(values, intervals(values, 0.9, prior=(-1.0, 1.0)), strict=True):
+        kept = row[~np.isnan(row)]
+        if not len(kept):
+            assert found is None
+            continue
+        sample = np.append(kept, (-1.0, 1.0))
+        low, high = np.quantile(bootstrap_counts(len(sample)) @ sample / len(sample), [0.05, 0.95])
+        assert found is not None
+        assert (found.mean, found.n) == (pytest.approx(kept.mean()), len(kept))
+        assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
 
 
 @given(scores, st.integers(0, 5))

@@ -151,9 +151,11 @@ def test_a_store_of_version_1_keeps_its_answers(store: Store, run: RunRecord) ->
     store.add_answers(run.id, [scored("q0"), scored("q1")])
     with store.writing() as connection:
         connection.exec_driver_sql("DROP TABLE claims")
+        connection.exec_driver_sql("DROP TABLE tallies")
         for table, column in (
             ("trials", "index_facts"),
             ("trials", "expected_cost"),
+            ("trials", "stand"),
             ("answers", "completion"),
             ("answers", "loss"),
         ):

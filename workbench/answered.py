@@ -49,6 +49,27 @@ class Answered:
         measured = answer.undisturbed and answer.ledger.stages
         self._seconds_sum[row, column] += standalone(answer.ledger).seconds if measured else np.nan
 
+    def fill(
+        self,
+        row: int,
+        columns: NDArray[np.intp],
+        *,
+        scores: NDArray[np.float64],
+        costs: NDArray[np.float64],
+        seconds: NDArray[np.float64],
+        lost: NDArray[np.bool_],
+    ) -> None:
+        """Count all answers of a configuration at once, by the columns of their questions; ``seconds`` are NaN where disturbed."""
+        for sums, values in (
+            (self._count, 1),
+            (self._score_sum, scores),
+            (self._cost_sum, costs),
+            (self._seconds_sum, seconds),
+        ):
+            np.add.at(sums[row], columns, values)
+        np.logical_or.at(self._lost[row], columns, lost)
+        self.held += len(columns)
+
     def holds(self, configuration: str, question: str, repeat: int) -> bool:
         """Whether an answer is there."""
         return (configuration, question, repeat) in self._keys

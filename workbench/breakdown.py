@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from workbench.footprint import plus
 from workbench.ledger import add, price, scale
-from workbench.rates import Rates, fit, generations, lacking, split
-from workbench.records import (
-    Answer,
-    Coefficients,
-    Configuration,
-    Energy,
-    OneOff,
-    Reading,
-    Trial,
-    plugin_label,
-    plugin_name,
-)
+from workbench.rates import Rates, fit, lacking, split
+from workbench.records import Coefficients, Configuration, Energy, OneOff, Reading, plugin_label, plugin_name
+from workbench.stats import Array
+from workbench.tally import Sums, Tally
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,41 +39,36 @@ def model_label(configuration: Configuration) -> str:
     return "" if label == "none" else label.removeprefix("embedded:")
 
 
-def rates_by_model(trials: Sequence[Trial], answers: Mapping[str, Sequence[Answer]]) -> dict[str, ModelRates]:
-    """The rates of every model that the trials name, from the answers by configuration."""
-    by_model: dict[str, list[Answer]] = {}
-    for trial in trials:
-        if model := model_label(trial.configuration):
-            by_model.setdefault(model, []).extend(answers[trial.configuration.id])
+def rates_by_model(configurations: Sequence[Configuration], tallies: Sequence[Tally]) -> dict[str, ModelRates]:
+    """The rates of every model that the configurations name, from their answers."""
+    by_model: dict[str, list[Array]] = {}
+    for configuration, tally in zip(configurations, tallies, strict=True):
+        if model := model_label(configuration):
+            by_model.setdefault(model, []).append(tally.generations())
     found = {}
-    for model, given in by_model.items():
-        cpu, wall = generations(given), generations(given, "seconds")
+    for model, parts in by_model.items():
+        rows = np.concatenate(parts)
+        cpu, wall = (rows[~np.isnan(rows[:, at])][:, [0, 1, at]] for at in (2, 3))
         found[model] = ModelRates(cpu_seconds=fit(cpu), seconds=fit(wall), lacking=lacking(cpu))
     return found
 
 
-def stage_figures(
-    answers: Iterable[Answer], rates: Rates | None, coefficients: Coefficients
-) -> dict[str, StageFigures]:
-    """Stage → what it takes of an answer on average, as if the answers had run alone; they sum to the whole answer.
+def stage_figures(sums: Sums, count: int, rates: Rates | None, coefficients: Coefficients) -> dict[str, StageFigures]:
+    """Stage → what it takes of an answer on average, as if ``count`` answers had run alone; they sum to the whole answer.
 
     A generation that the engine did not tell apart is divided by the rates, and counted as ``rebuilt``. Joules are ``None``
     where they are not known of every answer's part.
     """
-    readings: dict[str, list[Reading]] = {}
+    readings = {stage: [reading] for stage, reading in sums.stages.items()}
     rebuilt: dict[str, int] = {}
-    count = 0
-    for answer in answers:
-        count += 1
-        for cost in answer.ledger.stages:
-            reading = cost.standalone or cost.reading
-            parts = split(reading, rates) if cost.stage == "generate" and rates is not None else None
-            if parts is None:
-                readings.setdefault(cost.stage, []).append(reading)
-                continue
-            for stage, part in zip(("prefill", "decode"), parts, strict=True):
-                readings.setdefault(stage, []).append(part)
-                rebuilt[stage] = rebuilt.get(stage, 0) + 1
+    for reading in sums.generated:
+        parts = None if rates is None else split(reading, rates)
+        if parts is None:
+            readings.setdefault("generate", []).append(reading)
+            continue
+        for stage, part in zip(("prefill", "decode"), parts, strict=True):
+            readings.setdefault(stage, []).append(part)
+            rebuilt[stage] = rebuilt.get(stage, 0) + 1
     found = {}
     for stage, parts_of in readings.items():
         mean = scale(add(parts_of), 1 / count)

@@ -24,7 +24,7 @@ from sqlalchemy.engine import Connection
 from workbench.coefficients import restore
 from workbench.errors import InputError
 from workbench.records import as_json, digest
-from workbench.schema import ANSWERS, CLAIMS, RUNS, SCHEMA, SCHEMA_VERSION, TEXTS
+from workbench.schema import ANSWERS, CLAIMS, RUNS, SCHEMA, SCHEMA_VERSION, TALLIES, TEXTS
 from workbench.specification import Goal
 from workbench.store import AT_WORK, RunRecord, Store
 
@@ -38,7 +38,9 @@ _MOST_RATIO, _RATIO_FROM = 200, 16 * 2**20  # how far a file of so many bytes ma
 _ROWS = 500
 _MANIFEST, _RUN, _TEXTS, _CLAIMS = "manifest.json", "run.json", "texts.jsonl", "claims.jsonl"
 _RUN_COLUMNS = ("name", "created", "updated", "state", "note", "experiment", "environment")
-_TABLES = {f"{table.name}.jsonl": table for table in SCHEMA.sorted_tables if "run_id" in table.c}
+_TABLES = {
+    f"{table.name}.jsonl": table for table in SCHEMA.sorted_tables if "run_id" in table.c and table is not TALLIES
+}
 _KINDS: dict[type, tuple[type, ...]] = {str: (str,), int: (int,), float: (int, float), bool: (bool,)}
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
 
@@ -150,8 +152,8 @@ def _run_row(record: RunRecord) -> dict[str, Any]:
 
 
 def _columns(table: sa.Table) -> list[sa.Column[Any]]:
-    """A table's columns without the run's number and the row's own, which belong to one store."""
-    return [column for column in table.c if column.name not in ("id", "run_id")]
+    """A table's columns without those that belong to one store: the run's number, the row's own, how often it was changed."""
+    return [column for column in table.c if column.name not in ("id", "run_id", "stand")]
 
 
 def _select(table: sa.Table, run_id: int) -> sa.Select[Any]:

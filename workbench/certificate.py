@@ -29,10 +29,15 @@ _DIGITS = 9
 _NOT_MACHINE = ("coefficients", "corpus", "evalset", "judges", "repriced_from")  # these have places of their own
 
 
-def certify(run: str = "latest", goal: Goal | None = None, *, store: Store | None = None) -> dict[str, Any]:
-    """The certificate of a run's recommendation as plain data, for the declared goal or another (then exploratory)."""
+def certify(
+    run: str = "latest", goal: Goal | None = None, *, store: Store | None = None, anew: bool = False
+) -> dict[str, Any]:
+    """The certificate of a run's recommendation as plain data, for the declared goal or another (then exploratory).
+
+    With ``anew`` it is made from the answers themselves, whatever the store has kept of what they come to.
+    """
     store = store or Store(create=False)
-    comparison = compare(run, store=store)
+    comparison = compare(run, store=store, anew=anew)
     return certificate(choose(comparison, goal), comparison, store)
 
 

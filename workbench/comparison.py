@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from workbench import registry
 from workbench.answered import Answered
 from workbench.breakdown import ModelRates, StageFigures, load_of, model_label, rates_by_model, stage_figures
 from workbench.contracts import Standings
 from workbench.grids import Site
-from workbench.ledger import add, generated_before, net, price, scale, spent, standalone
+from workbench.ledger import add, net, price, scale
 from workbench.pareto import frontier
 from workbench.prices import Price
 from workbench.racing import settings
 from workbench.records import (
     CORRECT_FROM,
-    Answer,
     Coefficients,
     Configuration,
     Energy,
@@ -30,13 +28,13 @@ from workbench.records import (
     PluginChoice,
     Question,
     Reading,
-    ScoredAnswer,
     Trial,
     Triple,
 )
 from workbench.specification import Goal
-from workbench.stats import Array, Interval, interval
-from workbench.tariffs import UNITS, Tariff, costs, of_environment
+from workbench.stats import Array, Interval, intervals
+from workbench.tally import Tally, total
+from workbench.tariffs import UNITS, Tariff, of_environment
 
 if TYPE_CHECKING:
     from workbench.store import Claimed
@@ -185,7 +183,7 @@ class Comparison:
         return next(each for each in self.figures if each.configuration.id == configuration)
 
 
-def compare_answers(
+def compare_tallies(
     *,
     run: str,
     state: str,
@@ -193,41 +191,35 @@ def compare_answers(
     environment: dict[str, Any],
     trials: Sequence[Trial],
     questions: Sequence[Question],
-    answers: Iterable[ScoredAnswer],
+    tallies: Sequence[Tally],
     one_offs: Sequence[OneOff],
-    metrics: Sequence[str],
     tariff: Tariff | None = None,
     strategy: PluginChoice = "grid",
     repeats: int = 1,
-    unseen: Sequence[Question] = (),
+    split: str | None = None,
     claimed: Claimed | None = None,
 ) -> Comparison:
-    """Add up a run, by the tariff it stored or another. Intervals resample questions; repeats of a question are averaged
-    first.
+    """Compare the trials of a run by what their answers come to, with the tariff that priced them.
 
-    Answers to ``unseen`` questions stay out of every figure but what the run has spent; they judge the pair of ``claimed``.
+    Intervals resample questions; repeats of a question are averaged first. Answers to the questions of ``split`` stay out of
+    every figure but what the run has spent; they judge the pair of ``claimed``.
     """
     tariff = of_environment(environment) if tariff is None else tariff
     coefficients = tariff.coefficients
-    by_configuration: dict[str, list[ScoredAnswer]] = {trial.configuration.id: [] for trial in trials}
-    new = {question.id for question in unseen}
-    tests: list[ScoredAnswer] = []
-    for scored in answers:
-        if scored.answer.question in new:
-            tests.append(scored)
-        else:
-            by_configuration[scored.answer.configuration].append(scored)
     configurations = [trial.configuration for trial in trials]
-    answered = Answered(configurations, questions, metric=goal.metric, repeats=repeats)
-    matrix = _matrix(trials, questions, by_configuration, metrics, tariff, answered, goal)
-    rates = rates_by_model(trials, {key: [scored.answer for scored in each] for key, each in by_configuration.items()})
+    compared = [question for question in questions if question.split != split or split is None]
+    asked = [Asked.of(tally, questions, compared) for tally in tallies]
+    matrix = _matrix(configurations, compared, asked)
+    answered = answered_by(configurations, compared, asked, goal, repeats)
+    rates = rates_by_model(configurations, [each.tally for each in asked])
+    shown = {metric: intervals(values, goal.confidence) for metric, values in matrix.scores.items()}
     figures = [
-        _figures(row, trial, by_configuration[trial.configuration.id], matrix, goal, coefficients, one_offs, rates)
-        for row, trial in enumerate(trials)
+        _figures(row, trial, each, matrix, shown, goal, coefficients, one_offs, rates)
+        for row, (trial, each) in enumerate(zip(trials, asked, strict=True))
     ]
     quality = [
-        None if trial.configuration.is_bound else _known_mean(matrix.scores[goal.metric][row])
-        for row, trial in enumerate(trials)
+        None if configuration.is_bound else _known_mean(matrix.scores[goal.metric][row])
+        for row, configuration in enumerate(configurations)
     ]
     costs = [_known_mean(matrix.costs[goal.minimise][row]) for row in range(len(figures))]
     on = frontier(list(zip(quality, costs, strict=True)))
@@ -238,12 +230,7 @@ def compare_answers(
         environment=environment,
         figures=tuple(replace(each, frontier=flag) for each, flag in zip(figures, on, strict=True)),
         matrix=matrix,
-        spent=_spent(
-            [scored.answer for each in (*by_configuration.values(), tests) for scored in each],
-            {question.id for question in questions},
-            one_offs,
-            coefficients,
-        ),
+        spent=_spent(configurations, asked, one_offs, coefficients),
         site=tariff.site,
         prices=tariff.prices,
         rates=rates,
@@ -252,22 +239,57 @@ def compare_answers(
             np.array([trial.expected_cost for trial in trials]),
             np.array([trial.state == "incomplete" for trial in trials]),
         ),
-        tested=None if claimed is None else _tested(claimed, unseen, tests, goal.metric),
+        tested=None
+        if claimed is None
+        else _tested(
+            claimed,
+            [question for question in questions if question.split == split],
+            questions,
+            dict(zip((each.id for each in configurations), tallies, strict=True)),
+            goal.metric,
+        ),
     )
 
 
-def _tested(claimed: Claimed, unseen: Sequence[Question], tests: Sequence[ScoredAnswer], metric: str) -> Tested:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """The answers of a configuration to some questions, and the place of each answer's question among these."""
+
+    tally: Tally
+    columns: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, tally: Tally, questions: Sequence[Question], chosen: Sequence[Question]) -> Asked:
+        """The answers to the ``chosen`` ones of a run's questions."""
+        place = {question.id: number for number, question in enumerate(chosen)}
+        columns = np.array([place.get(question.id, -1) for question in questions], dtype=np.intp)[tally.positions()]
+        return cls(tally=tally.among(columns >= 0), columns=columns[columns >= 0])
+
+    def means(self, values: Array, width: int) -> Array:
+        """By question the mean over repeats, NaN where nothing was answered or any value is not known."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return self.sums(values, width) / self.sums(np.ones(len(values)), width)
+
+    def sums(self, values: Array, width: int) -> Array:
+        """By question the sum over repeats."""
+        found = np.zeros(width)
+        np.add.at(found, self.columns, values)
+        return found
+
+
+def _tested(
+    claimed: Claimed,
+    unseen: Sequence[Question],
+    questions: Sequence[Question],
+    tallies: Mapping[str, Tally],
+    metric: str,
+) -> Tested:
     """The pair's scores on the unseen questions that both have answered, from the first on."""
+    asked = {configuration: Asked.of(tally, questions, unseen) for configuration, tally in tallies.items()}
     pair = (str(claimed.claim["pick"]), str(claimed.claim["reference"]))
-    found: dict[tuple[str, str], list[float]] = defaultdict(list)
-    lost = False
-    for scored in tests:
-        failure = scored.answer.failure
-        lost |= failure is not None and failure.kind == "infrastructure"
-        value = next((each.value for each in scored.scores if each.metric == metric), None)
-        found[scored.answer.configuration, scored.answer.question].append(np.nan if value is None else value)
-    both = list(itertools.takewhile(lambda each: all((one, each.id) in found for one in pair), unseen))
-    pick, reference = (np.array([np.mean(found[one, each.id]) for each in both]) for one in pair)
+    both = np.all([np.isin(np.arange(len(unseen)), asked[one].columns) for one in pair], axis=0)
+    count = len(unseen) if both.all() else int(np.argmin(both))
+    pick, reference = (asked[one].means(asked[one].tally.score(metric), len(unseen))[:count] for one in pair)
     return Tested(
         pick=pair[0],
         reference=pair[1],
@@ -276,99 +298,96 @@ def _tested(claimed: Claimed, unseen: Sequence[Question], tests: Sequence[Scored
         available=len(unseen),
         pick_scores=pick,
         reference_scores=reference,
-        lost=lost,
+        lost=any(each.tally["lost"].any() for each in asked.values()),
     )
 
 
-def _matrix(
-    trials: Sequence[Trial],
-    questions: Sequence[Question],
-    by_configuration: dict[str, list[ScoredAnswer]],
-    metrics: Sequence[str],
-    tariff: Tariff,
-    answered: Answered,
-    goal: Goal,
-) -> Matrix:
-    """Means by question of everything; what the strategy decides on is counted into ``answered``."""
-    column = {question.id: number for number, question in enumerate(questions)}
-    shape = (len(trials), len(questions))
-    sums = {name: np.zeros(shape) for name in (*metrics, *UNITS)}
-    counts = np.zeros(shape)
-    for row, trial in enumerate(trials):
-        for scored in by_configuration[trial.configuration.id]:
-            at = row, column[scored.answer.question]
-            counts[at] += 1
-            values = {score.metric: score.value for score in scored.scores}
-            for metric in metrics:
-                value = values.get(metric)
-                sums[metric][at] += np.nan if value is None else value
-            infrastructure = scored.answer.failure is not None and scored.answer.failure.kind == "infrastructure"
-            paid = dict.fromkeys(UNITS) if infrastructure else costs(scored.answer, tariff)
-            for unit, amount in paid.items():
-                sums[unit][at] += np.nan if amount is None else amount
-            deciding = paid[goal.minimise]
-            answered.add(scored, np.nan if deciding is None else deciding)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        means = {name: total / counts for name, total in sums.items()}
+def _matrix(configurations: Sequence[Configuration], questions: Sequence[Question], asked: Sequence[Asked]) -> Matrix:
+    """Means by question of every metric and cost."""
+    width = len(questions)
+    metrics = asked[0].tally.metrics if asked else ()
     return Matrix(
-        configurations=tuple(trial.configuration for trial in trials),
+        configurations=tuple(configurations),
         questions=tuple(questions),
-        scores={metric: means[metric] for metric in metrics},
-        costs={unit: means[unit] for unit in UNITS},
+        scores={
+            metric: _stacked([each.means(each.tally.score(metric), width) for each in asked], width)
+            for metric in metrics
+        },
+        costs={unit: _stacked([each.means(each.tally.cost(unit), width) for each in asked], width) for unit in UNITS},
     )
+
+
+def _stacked(rows: Sequence[Array], width: int) -> Array:
+    return np.array(rows, dtype=np.float64).reshape(len(rows), width)
+
+
+def answered_by(
+    configurations: Sequence[Configuration],
+    questions: Sequence[Question],
+    asked: Sequence[Asked],
+    goal: Goal,
+    repeats: int,
+) -> Answered:
+    """What the strategy decides on."""
+    answered = Answered(configurations, questions, metric=goal.metric, repeats=repeats)
+    for row, each in enumerate(asked):
+        tally = each.tally
+        answered.fill(
+            row,
+            each.columns,
+            scores=tally.score(goal.metric),
+            costs=tally.cost(goal.minimise),
+            seconds=tally.undisturbed_seconds(),
+            lost=tally["lost"].astype(np.bool_),
+        )
+    return answered
 
 
 def _figures(
     row: int,
     trial: Trial,
-    scored: list[ScoredAnswer],
+    asked: Asked,
     matrix: Matrix,
+    scores: Mapping[str, Sequence[Interval | None]],
     goal: Goal,
     coefficients: Coefficients,
     one_offs: Sequence[OneOff],
     rates: Mapping[str, ModelRates],
 ) -> Figures:
-    answers = [each.answer for each in scored]
-    answered = [answer for answer in answers if answer.failure is None or answer.failure.kind == "model"]
-    alone = [(answer, standalone(answer.ledger)) for answer in answered]
-    readings = [reading for answer, reading in alone if answer.ledger.stages]
-    both = [(answer, reading) for answer, reading in alone if price(reading, coefficients) is not None]
-    priced, known = [answer for answer, _ in both], [reading for _, reading in both]
-    mean = scale(add(known), 1 / len(known)) if known else None
+    tally, sums = asked.tally, asked.tally.asked
+    worked = (tally["answered"] * tally["worked"]).astype(np.bool_)
+    tokens_in, tokens_out = tally["tokens_in"][worked], tally["tokens_out"][worked]
+    known = int((~np.isnan(tally.cost("joules"))).sum())
+    mean = None if sums.known is None else scale(sums.known, 1 / known)
     joules = None if mean is None else price(mean, coefficients)
-    correct = sum(
-        1
-        for each in scored
-        for score in each.scores
-        if score.metric == goal.metric and score.value is not None and score.value >= CORRECT_FROM
-    )
+    correct = int((tally.score(goal.metric) >= CORRECT_FROM).sum())
     built = None if trial.index is None or trial.index.build is None else price(trial.index.build, coefficients)
     load, token = load_of(trial.configuration, one_offs), rates.get(model_label(trial.configuration))
     return Figures(
         configuration=trial.configuration,
         state=trial.state,
         reason=trial.reason,
-        answers=len(answers),
-        scores={metric: interval(values[row], goal.confidence) for metric, values in matrix.scores.items()},
-        tokens_in=_mean_of_known([reading.tokens_in for reading in readings]),
-        tokens_out=_mean_of_known([reading.tokens_out for reading in readings]),
-        seconds=_latency(answered),
+        answers=len(tally),
+        scores={metric: found[row] for metric, found in scores.items()},
+        tokens_in=_known_mean(tokens_in),
+        tokens_out=_known_mean(tokens_out),
+        seconds=_latency(tally),
         joules=joules,
-        joules_per_correct=None if joules is None or not correct else joules.central * len(readings) / correct,
+        joules_per_correct=None if joules is None or not correct else joules.central * int(worked.sum()) / correct,
         correct=correct,
-        failures=dict(Counter(answer.failure.code for answer in answers if answer.failure is not None)),
-        rebuilt=sum(1 for answer in answers if answer.reused),
-        losses=dict(Counter(each.loss for each in scored if each.loss)),
-        repeat_deviation=_repeat_deviation(scored, goal.metric),
+        failures=dict(sums.failures),
+        rebuilt=sums.rebuilt,
+        losses=dict(sums.losses),
+        repeat_deviation=_repeat_deviation(asked, goal.metric, len(matrix.questions)),
         index=trial.index,
         index_joules=built,
         elsewhere={} if mean is None else mean.elsewhere,
-        known=len(known),
-        measured=len(readings),
-        uncounted=sum(1 for reading in readings if reading.tokens_in is None or reading.tokens_out is None),
+        known=known,
+        measured=int(worked.sum()),
+        uncounted=int((np.isnan(tokens_in) | np.isnan(tokens_out)).sum()),
         net_joules=None if mean is None else net(mean, coefficients),
         once_joules=(None if load is None else price(load, coefficients), *([] if trial.index is None else [built])),
-        stages=stage_figures(priced, None if token is None else token.cpu_seconds, coefficients),
+        stages=stage_figures(sums, known, None if token is None else token.cpu_seconds, coefficients),
     )
 
 
@@ -398,29 +417,27 @@ def _counts(metric: str) -> bool:
     return not name.startswith("python:") and bool(registry.unit(name))
 
 
-def _repeat_deviation(scored: Sequence[ScoredAnswer], metric: str) -> float | None:
-    values: defaultdict[str, list[float]] = defaultdict(list)
-    for each in scored:
-        for score in each.scores:
-            if score.metric == metric and score.value is not None:
-                values[each.answer.question].append(score.value)
-    repeated = [np.var(group, ddof=1) for group in values.values() if len(group) > 1]
+def _repeat_deviation(asked: Asked, metric: str, width: int) -> float | None:
+    values = asked.tally.score(metric)
+    known = ~np.isnan(values)
+    columns, values = asked.columns[known], values[known]
+    repeated = [
+        np.var(values[columns == column], ddof=1)
+        for column in np.flatnonzero(np.bincount(columns, minlength=width) > 1)
+    ]
     return float(np.sqrt(np.mean(repeated))) if repeated else None
 
 
-def _latency(answers: Sequence[Answer]) -> Latency | None:
-    undisturbed = [answer for answer in answers if answer.undisturbed]
-    used = undisturbed if len(undisturbed) >= _ENOUGH_UNDISTURBED else answers
-    seconds = [standalone(answer.ledger).seconds for answer in used if answer.ledger.stages]
-    if not seconds:
+def _latency(tally: Tally) -> Latency | None:
+    answered = tally["answered"].astype(np.bool_)
+    undisturbed = answered & (tally["undisturbed"] > 0)
+    spared = int(undisturbed.sum()) >= _ENOUGH_UNDISTURBED
+    seconds = tally["seconds"][undisturbed if spared else answered]
+    seconds = seconds[~np.isnan(seconds)]
+    if not len(seconds):
         return None
     p50, p95 = np.quantile(seconds, [0.5, 0.95])
-    return Latency(p50=float(p50), p95=float(p95), disturbed=used is answers and len(undisturbed) < len(answers))
-
-
-def _mean_of_known(values: Sequence[int | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
+    return Latency(p50=float(p50), p95=float(p95), disturbed=not spared and bool((answered & ~undisturbed).any()))
 
 
 def _known_mean(values: Array) -> float | None:
@@ -429,34 +446,34 @@ def _known_mean(values: Array) -> float | None:
 
 
 def _spent(
-    answers: Sequence[Answer], questions: Set[str], one_offs: Sequence[OneOff], coefficients: Coefficients
+    configurations: Sequence[Configuration],
+    asked: Sequence[Asked],
+    one_offs: Sequence[OneOff],
+    coefficients: Coefficients,
 ) -> Spent:
-    ledgers = [answer.ledger for answer in answers if answer.ledger.stages]
-    readings = [spent(ledger) for ledger in ledgers]
-    total = add(readings) if readings else None
-    known = [reading for reading in readings if price(reading, coefficients) is not None]
+    parts = [sums for each in asked for sums in (each.tally.asked, each.tally.unseen)]
+    answers = sum(sums.answers for sums in parts)
+    ran, known, alone = (total(getattr(sums, name) for sums in parts) for name in ("spent", "spent_known", "alone"))
     works: dict[str, list[Reading]] = {}
     for work in one_offs:
         works.setdefault(work.work, []).append(work.reading)
-    by_work = {work: add(parts) for work, parts in works.items()}
-    one_off = add(list(by_work.values())) if by_work else None
+    by_work = {work: add(readings) for work, readings in works.items()}
+    one_off = total(by_work.values())
     return Spent(
-        answers=len(answers),
-        answering=None if total is None else price(total, coefficients),
-        answering_known=price(add(known), coefficients) if known else None,
+        answers=answers,
+        answering=None if ran is None else price(ran, coefficients),
+        answering_known=None if known is None else price(known, coefficients),
         one_offs=by_work,
         one_off_joules=None if one_off is None else price(one_off, coefficients),
-        one_off_per_answer=None
-        if one_off is None or not answers
-        else price(scale(one_off, 1 / len(answers)), coefficients),
-        tokens=0 if total is None else (total.tokens_in or 0) + (total.tokens_out or 0),
-        unknown=len(ledgers) - len(known),
-        reading=total,
-        alone=add(map(standalone, ledgers)) if ledgers else None,
-        generated_before=sum(map(generated_before, ledgers)),
-        asked=Counter(
-            configuration
-            for configuration, question in {(each.configuration, each.question) for each in answers}
-            if question in questions
-        ),
+        one_off_per_answer=None if one_off is None or not answers else price(scale(one_off, 1 / answers), coefficients),
+        tokens=0 if ran is None else (ran.tokens_in or 0) + (ran.tokens_out or 0),
+        unknown=sum(sums.ledgers - sums.ledgers_known for sums in parts),
+        reading=ran,
+        alone=alone,
+        generated_before=sum(sums.generated_before for sums in parts),
+        asked={
+            configuration.id: len(np.unique(each.columns))
+            for configuration, each in zip(configurations, asked, strict=True)
+            if len(each.columns)
+        },
     )

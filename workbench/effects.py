@@ -113,7 +113,7 @@ def _mean_change(values: Array, pairs: list[tuple[int, int]]) -> Array:
 
 def _per_point(score: Array, cost: Array, confidence: float) -> tuple[float, float, float]:
     """Cost per point with a percentile interval: questions are resampled, score and cost of each together."""
-    counts = bootstrap_counts(len(score), 0).astype(np.float64)
+    counts = bootstrap_counts(len(score))
     gains, paid = counts @ score, counts @ cost
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = np.where(gains > 0, POINT * paid / gains, np.inf)

@@ -21,7 +21,7 @@ from workbench.stats import (
     Array,
     Interval,
     interval,
-    paired_difference,
+    intervals,
     paired_ratios,
     questions_needed,
 )
@@ -44,7 +44,7 @@ class _Choice:
         self._scores = comparison.matrix.scores[goal.metric]
         self._costs = comparison.matrix.costs
         self._rejections: dict[int, Rejection] = {}
-        self._differences: dict[tuple[int, int], Interval | None] = {}
+        self._differences: dict[int, Interval | None] = {}  # to the best
 
     def make(self) -> Recommendation:
         rows = [row for row in range(len(self._comparison.figures)) if self._eligible(row)]
@@ -55,6 +55,9 @@ class _Choice:
         best = max(
             (row for row in within if self._answers(row) == most), key=lambda row: (self._mean(row), -self._cost(row))
         )
+        differences = self._scores[within] - self._scores[best]
+        found = intervals(differences, self._goal.confidence, prior=DIFFERENCE_PRIOR)
+        self._differences = dict(zip(within, found, strict=True))
         standing = {row: self._stands(row, best) for row in within}
         order = sorted(within, key=lambda row: (self._cost(row), -self._mean(row)))
         proven = next((row for row in order if standing[row] == "proven"), None)
@@ -118,7 +121,7 @@ class _Choice:
         """Against the best and against the floor; the best itself needs only the floor."""
         found = []
         if row != best:
-            difference = self._difference(row, best)
+            difference = self._differences[row]
             found.append(_side(difference, -self._goal.margin))
         if self._goal.floor is not None:
             found.append(self._floor_side(row))
@@ -133,7 +136,7 @@ class _Choice:
     def _needed(self, rows: Sequence[int], best: int) -> int | None:
         needed = []
         for row in rows:
-            if row != best and _side(self._difference(row, best), -self._goal.margin) == "open":
+            if row != best and _side(self._differences[row], -self._goal.margin) == "open":
                 differences = self._scores[row] - self._scores[best]
                 needed.append(
                     questions_needed(differences, -self._goal.margin, self._goal.confidence, prior=DIFFERENCE_PRIOR)
@@ -151,7 +154,7 @@ class _Choice:
         for row in within:
             if row == chosen:
                 continue
-            difference = self._difference(row, best)
+            difference = self._differences[row]
             shown = (
                 ""
                 if difference is None
@@ -214,7 +217,7 @@ class _Choice:
         savings: dict[str, Interval] = {}
         difference = None
         if chosen is not None and reference is not None:
-            difference = self._difference(chosen, reference)
+            difference = self._differences[chosen]
             mine, theirs = (self._comparison.costs_of(row, self._goal.minimise) for row in (chosen, reference))
             savings = paired_ratios(mine, theirs, self._goal.confidence)
         return Recommendation(
@@ -258,12 +261,6 @@ class _Choice:
         values: Array = self._costs[self._goal.minimise][row]
         kept = values[~np.isnan(values)]
         return float(kept.mean()) if len(kept) else float("nan")
-
-    def _difference(self, row: int, best: int) -> Interval | None:
-        if (row, best) not in self._differences:
-            scores = self._scores
-            self._differences[row, best] = paired_difference(scores[row], scores[best], self._goal.confidence)
-        return self._differences[row, best]
 
     def _label(self, row: int) -> str:
         figures: Figures = self._comparison.figures[row]

@@ -87,8 +87,8 @@ class Rates:
         return read / whole if whole > 0 else None
 
 
-def fit(readings: Sequence[tuple[float, float, float]]) -> Rates | None:
-    """Rates from answers as (uncached prompt tokens, output tokens, value ≥ 0), by least squares with coefficients ≥ 0.
+def fit(readings: Sequence[tuple[float, float, float]] | Array) -> Rates | None:
+    """Rates from answers as rows (uncached prompt tokens, output tokens, value ≥ 0), by least squares with coefficients ≥ 0.
 
     ``None`` where ``lacking`` says why. With three coefficients every set that might be above 0 can be tried: the best of
     those that come out without a negative one is the minimum, because the problem is convex.
@@ -131,7 +131,7 @@ def _solutions(
             yield float(((values - design[:, chosen] @ found) ** 2).sum()), chosen, found
 
 
-def lacking(readings: Sequence[tuple[float, float, float]]) -> str:
+def lacking(readings: Sequence[tuple[float, float, float]] | Array) -> str:
     """Why no rates can be fitted to these; empty where they can."""
     if len(readings) < FEWEST_ANSWERS:
         return f"{len(readings)} cold, undisturbed answers; at least {FEWEST_ANSWERS} are needed"
@@ -148,15 +148,21 @@ def generations(answers: Iterable[Answer], quantity: Quantity = "cpu_seconds") -
     Uncached tokens are those the engine really read, so that an answer whose prompt was cached for the most part tells as
     much as one that began cold.
     """
-    found = []
-    for answer in answers:
-        parts = [cost.reading for cost in answer.ledger.stages if cost.stage in GENERATION]
-        values = [getattr(part, quantity) for part in parts]
-        tokens = tokens_of(parts)
-        if tokens is None or not answer.undisturbed or any(part.shared for part in parts) or None in values:
-            continue
-        found.append((*tokens, float(sum(values))))
-    return found
+    at = 2 if quantity == "cpu_seconds" else 3
+    rows = map(generation_of, answers)
+    return [(row[0], row[1], row[at]) for row in rows if not math.isnan(row[at])]
+
+
+def generation_of(answer: Answer) -> tuple[float, float, float, float]:
+    """An answer's uncached prompt tokens, output tokens, CPU-seconds and seconds of generating; NaN where they tell nothing."""
+    nan = math.nan
+    parts = [cost.reading for cost in answer.ledger.stages if cost.stage in GENERATION]
+    tokens = tokens_of(parts)
+    if tokens is None or not answer.undisturbed or any(part.shared for part in parts):
+        return nan, nan, nan, nan
+    cpu = [part.cpu_seconds for part in parts]
+    known = nan if None in cpu else float(sum(each for each in cpu if each is not None))
+    return (*tokens, known, float(sum(part.seconds for part in parts)))
 
 
 def tokens_of(parts: Sequence[Reading]) -> tuple[float, float] | None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from workbench.coefficients import of_today, with_hosted
-from workbench.comparison import Comparison, compare_answers
+from workbench.comparison import Comparison, compare_tallies
 from workbench.confirmation import unseen_split
 from workbench.errors import InputError
 from workbench.geography import WORLD
@@ -16,9 +16,10 @@ from workbench.hosted import of_choices
 from workbench.impacts import RegionRanking, rank_regions, site_of
 from workbench.prices import Price, price
 from workbench.recommendation import choose
-from workbench.records import Question, ScoredAnswer, plugin_label
+from workbench.records import Question, ScoredAnswer
 from workbench.specification import Goal
 from workbench.store import AT_WORK, Claimed, RunRecord, Store
+from workbench.tally import tallies
 from workbench.tariffs import Tariff, changes, of_environment, stored
 from workbench.verdict import Recommendation
 
@@ -47,38 +48,40 @@ class Repricing:
         return changes(self.before, self.after)
 
 
-def compare(run: str = "latest", *, over_answers: int | None = None, store: Store | None = None) -> Comparison:
+def compare(
+    run: str = "latest", *, over_answers: int | None = None, store: Store | None = None, anew: bool = False
+) -> Comparison:
     """Every configuration's figures in a run (its name, or ``latest``).
 
-    With ``over_answers`` loading a model and building an index are shown spread over so many answers, beside the rest.
+    With ``over_answers`` loading a model and building an index are shown spread over so many answers, beside the rest. With
+    ``anew`` every answer is read, whatever the store has kept of what they come to.
     """
     if over_answers is not None and over_answers < 1:
         raise InputError(f"answers is {over_answers}; expected a number from 1 on, over which one-off work is spread")
     store = store or Store(create=False)
     record = store.get(run)
     experiment = record.experiment
-    questions, split = store.questions(record.id), kept_split(experiment)
-    unseen = [question for question in questions if question.split == split]
-    found = compare_answers(
+    split, tariff = kept_split(experiment), tariff_of(record)
+    trials, questions = store.trials(record.id), store.questions(record.id)
+    found = compare_tallies(
         run=record.name,
         state=record.state,
         goal=declared_goal(record),
         environment=record.environment,
-        tariff=_tariff(record),
-        trials=store.trials(record.id),
-        questions=[question for question in questions if question.split != split],
-        answers=store.answers(record.id, figures_only=True),
+        tariff=tariff,
+        trials=trials,
+        questions=questions,
+        tallies=tallies(store, record, trials, questions, split, tariff, anew=anew),
         one_offs=store.one_offs(record.id),
-        metrics=[plugin_label(choice) for choice in experiment["metrics"]],
         strategy=experiment.get("strategy", "grid"),
         repeats=experiment["repeats"],
-        unseen=unseen,
-        claimed=_claimed(store, record) if unseen else None,
+        split=split,
+        claimed=_claimed(store, record) if any(question.split == split for question in questions) else None,
     )
     return replace(found, over_answers=over_answers)
 
 
-def _tariff(record: RunRecord) -> Tariff:
+def tariff_of(record: RunRecord) -> Tariff:
     """What a run is priced with: what it stored; today's site and prices where an older version stored none."""
     found = of_environment(record.environment)
     if found.site is not None:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from workbench.errors import InputError, StoreError
 from workbench.records import as_json
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 SCHEMA = sa.MetaData()
 META = sa.Table(
@@ -49,6 +49,7 @@ TRIALS = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("index_facts", sa.JSON(none_as_null=True)),
     sa.Column("expected_cost", sa.Float, nullable=False, server_default="0"),
+    sa.Column("stand", sa.Integer, nullable=False, server_default="0"),  # goes up with every change of its answers
 )
 QUESTIONS = sa.Table(
     "questions",
@@ -93,6 +94,16 @@ ONE_OFFS = sa.Table(
     sa.Column("run_id", sa.ForeignKey("runs.id", ondelete="CASCADE"), nullable=False, index=True),
     sa.Column("record", sa.JSON, nullable=False),
 )
+TALLIES = sa.Table(  # what a configuration's answers came to at some stand; can always be made anew
+    "tallies",
+    SCHEMA,
+    sa.Column("run_id", sa.ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("configuration", sa.String(16), primary_key=True),
+    sa.Column("terms", sa.String(32), nullable=False),
+    sa.Column("stand", sa.Integer, nullable=False),
+    sa.Column("sums", sa.Text, nullable=False),
+    sa.Column("numbers", sa.LargeBinary, nullable=False),
+)
 CLAIMS = sa.Table(  # what splits have been used for; it outlives the runs, as the questions stay used
     "claims",
     SCHEMA,
@@ -127,7 +138,12 @@ def _expected_costs(connection: Connection) -> None:
     connection.exec_driver_sql("ALTER TABLE trials ADD COLUMN expected_cost FLOAT NOT NULL DEFAULT 0")
 
 
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _places_instead_of_documents, 2: _expected_costs}
+def _stands(connection: Connection) -> None:
+    """Version 3 kept no tallies."""
+    connection.exec_driver_sql("ALTER TABLE trials ADD COLUMN stand INTEGER NOT NULL DEFAULT 0")
+
+
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _places_instead_of_documents, 2: _expected_costs, 3: _stands}
 """From version n to n+1: what to do; applied in order when an older store is opened."""
 
 _VERSION = sa.select(META.c.value).where(META.c.key == "schema")

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 
-from workbench.contracts import Standings
-from workbench.ledger import add, price, scale, spent, standalone
+from workbench.answered import Answered
+from workbench.comparison import Asked, answered_by
+from workbench.ledger import price, scale
 from workbench.races import replayed
 from workbench.racing import RaceState, settings, terms
-from workbench.records import Configuration, Energy, Question, Reading, ScoredAnswer, Trial
-from workbench.reports import declared_goal, kept_split
+from workbench.records import Configuration, Energy, Question, Reading, Trial, as_json, digest
+from workbench.reports import declared_goal, kept_split, tariff_of
 from workbench.specification import Goal
 from workbench.stats import Array, Interval, anytime_interval, interval
 from workbench.store import RunRecord, Store
-from workbench.tariffs import Tariff, costs_of, of_environment
+from workbench.tally import Tally, tallies, tally_of, total
+from workbench.tariffs import Tariff
 
 Mark = Literal["", "pick", "leader", "pick and leader", "bound"]
 
@@ -58,27 +61,12 @@ class Lanes:
 
 
 @dataclass(slots=True)
-class Tally:
-    """What is known of one configuration's answers, kept between two looks so that only new answers are read.
-
-    By question: sums over repeats of the deciding score, of the cost that the goal minimises and of undisturbed seconds,
-    with the number of answers; NaN where one is not known.
-    """
+class _Followed:
+    """The tally of a configuration as it was last looked at, so that only new answers are read."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
-    seen: set[tuple[str, int]] = field(default_factory=set)
-    questions: dict[str, tuple[int, float, float, float]] = field(default_factory=dict)
-    lost: int = 0
-    alone: list[Reading] = field(default_factory=list)
-    spent: list[Reading] = field(default_factory=list)
-    priced: int = 0
-    seconds: list[float] = field(default_factory=list)
-
-    def forget(self) -> None:
-        """Start over."""
-        for kept in (self.seen, self.questions, self.alone, self.spent, self.seconds):
-            kept.clear()
-        self.lost = self.priced = 0
+    stand: int = -1
+    tally: Tally | None = None
 
 
 def lanes(run: str = "latest", *, store: Store | None = None) -> Lanes:
@@ -88,14 +76,21 @@ def lanes(run: str = "latest", *, store: Store | None = None) -> Lanes:
     goal = declared_goal(record)
     questions = store.questions(record.id)
     split = kept_split(record.experiment)
-    asked = [question for question in questions if question.split != split]
-    trials = store.trials(record.id)
-    tallies = tallied(store, record, trials)
-    scores = np.array([_means(tally, asked, 1) for tally in tallies]).reshape(len(trials), len(asked))
-    race = _race(record, goal, trials, asked, tallies, scores) if trials and asked else None
-    tariff = of_environment(record.environment)
+    asked = [question for question in questions if split is None or question.split != split]
+    trials, tariff = store.trials(record.id), tariff_of(record)
+    followed = tallied(store, record, trials, questions)
+    answered = answered_by(
+        [trial.configuration for trial in trials],
+        asked,
+        [Asked.of(tally, questions, asked) for tally in followed],
+        goal,
+        record.experiment["repeats"],
+    )
+    scores = answered.scores()
+    race = _race(record, goal, trials, answered) if trials and asked else None
     found = [
-        _lane(row, trial, scores[row], tallies[row], goal, tariff, race, len(asked)) for row, trial in enumerate(trials)
+        _lane(row, trial, scores[row], followed[row], goal, tariff, race, len(asked))
+        for row, trial in enumerate(trials)
     ]
     best = max((lane for lane in found if _counts(lane)), key=_mean, default=None) if race is None else None
     found = [replace(lane, mark="leader") if lane is best else lane for lane in found]
@@ -109,114 +104,75 @@ def lanes(run: str = "latest", *, store: Store | None = None) -> Lanes:
     )
 
 
-def tallied(store: Store, record: RunRecord, trials: list[Trial]) -> list[Tally]:
-    """What is known of every trial's answers, with what is new read now."""
-    goal, tariff = declared_goal(record), of_environment(record.environment)
-    counts = store.counts(record.id)
-    priced = (goal.metric, goal.minimise, str(record.environment.get("tariff_digest")), tariff.coefficients.digest)
+def tallied(
+    store: Store, record: RunRecord, trials: Sequence[Trial], questions: Sequence[Question] | None = None
+) -> list[Tally]:
+    """What every trial's answers come to, with what is new since the last look read now."""
+    questions = store.questions(record.id) if questions is None else questions
+    split, tariff = kept_split(record.experiment), tariff_of(record)
+    under = digest(as_json([split, tariff]))
+    followed = [_followed(store.url, record.id, record.created, trial.configuration.id, under) for trial in trials]
+    stands = store.stands(record.id)
+    first = [trial for trial, each in zip(trials, followed, strict=True) if each.tally is None]
+    made = tallies(store, record, first, questions, split, tariff) if first else []
+    fresh = dict(zip((trial.configuration.id for trial in first), made, strict=True))
     found = []
-    for trial in trials:
-        configuration = trial.configuration.id
-        tally = _tally(store.url, record.id, record.created, configuration, *priced)
-        with tally.lock:
-            if counts.get(configuration, (0, 0))[0] != len(tally.seen):
-                _catch_up(tally, store, record, configuration, goal, tariff)
+    for trial, each in zip(trials, followed, strict=True):
+        stand = stands[trial.configuration.id]
+        with each.lock:
+            if each.tally is None:
+                tally = fresh[trial.configuration.id]
+            elif each.stand == stand:
+                tally = each.tally
+            else:
+                tally = _caught_up(each.tally, store, record, trial, questions, split, tariff)
+            each.tally, each.stand = tally, stand
         found.append(tally)
     return found
 
 
+def _caught_up(
+    tally: Tally,
+    store: Store,
+    record: RunRecord,
+    trial: Trial,
+    questions: Sequence[Question],
+    split: str | None,
+    tariff: Tariff,
+) -> Tally:
+    """A tally with the answers that were written since; made anew where some were dropped, or most are new."""
+    names = [question.id for question in questions]
+    seen = {(names[int(place)], int(repeat)) for place, repeat in zip(tally["question"], tally["repeat"], strict=True)}
+    keys = store.keys(record.id, trial.configuration.id)
+    new = keys - seen
+    if not seen <= keys or len(new) > _MOST_NEW:
+        return tallies(store, record, [trial], questions, split, tariff)[0]
+    answers = store.answers(
+        record.id, configuration=trial.configuration.id, question={name for name, _ in new}, figures_only=True
+    )
+    unread = (each for each in answers if (each.answer.question, each.answer.repeat) in new)
+    return tally.joined(tally_of(unread, questions, split, tally.metrics, tariff))
+
+
 def spent_so_far(store: Store, record: RunRecord) -> Reading | None:
     """What answers and one-off work of a run took so far, as they ran; ``None`` before anything did."""
-    parts = [reading for tally in tallied(store, record, store.trials(record.id)) for reading in tally.spent]
-    parts += [work.reading for work in store.one_offs(record.id)]
-    return add(parts) if parts else None
+    followed = tallied(store, record, store.trials(record.id))
+    parts = [sums.spent for tally in followed for sums in (tally.asked, tally.unseen)]
+    return total([*parts, *(work.reading for work in store.one_offs(record.id))])
 
 
-@lru_cache(maxsize=5000)
-def _tally(*_: object) -> Tally:
-    return Tally()
+@lru_cache(maxsize=1000)
+def _followed(*_: object) -> _Followed:
+    return _Followed()
 
 
-def _catch_up(tally: Tally, store: Store, record: RunRecord, configuration: str, goal: Goal, tariff: Tariff) -> None:
-    keys = store.keys(record.id, configuration)
-    if not tally.seen <= keys:  # answers were dropped, to be tried again
-        tally.forget()
-    new = keys - tally.seen
-    wanted = {question for question, _ in new} if tally.seen and len(new) <= _MOST_NEW else None
-    for scored in store.answers(record.id, configuration=configuration, question=wanted, figures_only=True):
-        if (scored.answer.question, scored.answer.repeat) in new:
-            _count(tally, scored, goal, tariff)
-    tally.alone, tally.spent = (_one(readings) for readings in (tally.alone, tally.spent))
-
-
-def _count(tally: Tally, scored: ScoredAnswer, goal: Goal, tariff: Tariff) -> None:
-    answer = scored.answer
-    tally.seen.add((answer.question, answer.repeat))
-    infrastructure = answer.failure is not None and answer.failure.kind == "infrastructure"
-    tally.lost += infrastructure
-    stages = answer.ledger.stages
-    alone = standalone(answer.ledger)
-    paid = costs_of(alone, tariff) if stages and not infrastructure else {}
-    known = (
-        next((each.value for each in scored.scores if each.metric == goal.metric), None),
-        paid.get(goal.minimise),
-        alone.seconds if stages and answer.undisturbed else None,
-    )
-    count, *sums = tally.questions.get(answer.question, (0, 0.0, 0.0, 0.0))
-    score, cost, seconds = (total + (np.nan if one is None else one) for total, one in zip(sums, known, strict=True))
-    tally.questions[answer.question] = (count + 1, score, cost, seconds)
-    if not stages:
-        return
-    ran = spent(answer.ledger)
-    tally.spent.append(ran)
-    tally.seconds.append(ran.seconds)
-    if paid.get("joules") is not None:
-        tally.alone.append(alone)
-        tally.priced += 1
-
-
-def _one(readings: list[Reading]) -> list[Reading]:
-    return [add(readings)] if readings else []
-
-
-def _means(tally: Tally, questions: list[Question], which: int) -> Array:
-    """By question the mean over repeats of the score (1), the cost (2) or the seconds (3); NaN where it is not known."""
-    nothing = (1, np.nan, np.nan, np.nan)
-    rows = (tally.questions.get(question.id, nothing) for question in questions)
-    return np.array([row[which] / row[0] for row in rows])
-
-
-def _race(
-    record: RunRecord,
-    goal: Goal,
-    trials: list[Trial],
-    questions: list[Question],
-    tallies: list[Tally],
-    scores: Array,
-) -> RaceState | None:
+def _race(record: RunRecord, goal: Goal, trials: Sequence[Trial], answered: Answered) -> RaceState | None:
     """Where the race stands, as the run itself sees it; ``None`` where nothing is raced."""
     asked = settings(record.experiment.get("strategy", "grid"))
     if asked is None:
         return None
-    costs, seconds = (np.array([_means(tally, questions, which) for tally in tallies]) for which in (2, 3))
-    repeats = [trial.configuration.repeats(record.experiment["repeats"]) for trial in trials]
-    answered = np.array(
-        [
-            [tally.questions.get(question.id, (0,))[0] >= wanted for question in questions]
-            for tally, wanted in zip(tallies, repeats, strict=True)
-        ]
-    )
-    standings = Standings(
-        configurations=tuple(trial.configuration for trial in trials),
-        answered=answered,
-        scores=scores,
-        costs=costs,
-        seconds=seconds,
-        expected_costs=np.array([trial.expected_cost for trial in trials]),
-        closed=np.zeros(len(trials), dtype=bool),
-        incomplete=np.array(
-            [trial.state == "incomplete" or tally.lost > 0 for trial, tally in zip(trials, tallies, strict=True)]
-        ),
+    standings = answered.standings(
+        np.array([trial.expected_cost for trial in trials]), np.zeros(len(trials), dtype=bool)
     )
     return replayed(terms(goal, standings.configurations, **asked), standings)
 
@@ -231,9 +187,11 @@ def _lane(
     race: RaceState | None,
     questions: int,
 ) -> Lane:
-    asked = len(tally.questions)
+    asked = len(np.unique(tally["question"]))
     known = scores[~np.isnan(scores)]
-    mean = scale(tally.alone[0], 1 / tally.priced) if tally.alone else None
+    priced = int((~np.isnan(tally.cost("joules"))).sum())
+    alone = total([tally.asked.known, tally.unseen.known])
+    mean = None if alone is None else scale(alone, 1 / priced)
     return Lane(
         configuration=trial.configuration,
         state=trial.state,

@@ -12,6 +12,7 @@ bounded random variables by betting" (JRSS-B 2024).
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 RESAMPLES = 2000
 _KEPT_UP_TO = 2_000  # rows; their counts take 32 MB
+_ROWS_AT_ONCE = 200
 DIFFERENCE_PRIOR = (-1.0, 1.0)  # one question lost, one won
 SCORE_PRIOR = (0.0, 1.0)  # one wrong answer, one right
 MOST_QUESTIONS = 100_000  # more than this nobody will ask
@@ -58,12 +60,30 @@ def interval(values: Array, confidence: float, *, prior: Sequence[float] = (), s
     ``prior`` values join the sample for the interval (not for the mean): they keep a small sample without variation from
     being taken for certainty, and lose their weight as questions come in.
     """
-    kept = values[~np.isnan(values)]
-    if not len(kept):
-        return None
-    means = _resampled(np.append(kept, prior)[:, None], seed)[:, 0]
-    low, high = _bounds(means, confidence)
-    return Interval(mean=float(kept.mean()), low=low, high=high, n=len(kept))
+    return intervals(values[None], confidence, prior=prior, seed=seed)[0]
+
+
+def intervals(rows: Array, confidence: float, *, prior: Sequence[float] = (), seed: int = 0) -> list[Interval | None]:
+    """The ``interval`` of every row, of shape (rows, n); at once, because all rows share their resamples."""
+    found: list[Interval | None] = [None] * len(rows)
+    known = ~np.isnan(rows)
+    alike: defaultdict[bytes, list[int]] = defaultdict(list)
+    for row, mask in enumerate(known):
+        alike[mask.tobytes()].append(row)
+    parts = (
+        group[start : start + _ROWS_AT_ONCE]
+        for group in alike.values()
+        for start in range(0, len(group), _ROWS_AT_ONCE)
+    )
+    for members in parts:
+        kept = rows[members, :][:, known[members[0]]]
+        if not kept.shape[1]:
+            continue
+        means = _resampled(np.column_stack([kept, np.tile(prior, (len(members), 1))]).T, seed)
+        for row, values, sample in zip(members, kept, means.T, strict=True):
+            low, high = _bounds(sample, confidence)
+            found[row] = Interval(mean=float(values.mean()), low=low, high=high, n=len(values))
+    return found
 
 
 def paired_difference(a: Array, b: Array, confidence: float, seed: int = 0) -> Interval | None:
@@ -297,13 +317,22 @@ def _student(probability: float, degrees: Array) -> Array:
 def _resampled(columns: Array, seed: int) -> Array:
     """Means of ``RESAMPLES`` bootstrap samples of the rows: shape (resamples, columns)."""
     n = len(columns)
-    means: Array = bootstrap_counts(n, seed).astype(np.float64) @ columns / n
+    means: Array = bootstrap_counts(n, seed) @ columns / n
     return means
 
 
-@lru_cache(maxsize=4)
-def bootstrap_counts(n: int, seed: int) -> NDArray[np.unsignedinteger[Any]]:
+def bootstrap_counts(n: int, seed: int = 0) -> Array:
     """How often each of n rows is drawn, in each sample: the same for every configuration, and dear to draw."""
+    return _kept_counts(n, seed) if n <= _KEPT_UP_TO else _counts(n, seed).astype(np.float64)
+
+
+@lru_cache(maxsize=2)
+def _kept_counts(n: int, seed: int) -> Array:
+    return _counts(n, seed).astype(np.float64)
+
+
+@lru_cache(maxsize=4)
+def _counts(n: int, seed: int) -> NDArray[np.unsignedinteger[Any]]:
     generator = np.random.default_rng(seed)
     return generator.multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.min_scalar_type(n))
 

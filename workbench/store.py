@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,19 @@ from workbench.records import (
     as_json,
     digest,
 )
-from workbench.schema import ANSWERS, CLAIMS, ONE_OFFS, QUESTIONS, RUNS, TEXTS, TRIALS, explained, open_engine, prepare
+from workbench.schema import (
+    ANSWERS,
+    CLAIMS,
+    ONE_OFFS,
+    QUESTIONS,
+    RUNS,
+    TALLIES,
+    TEXTS,
+    TRIALS,
+    explained,
+    open_engine,
+    prepare,
+)
 
 HEARTBEAT_SECONDS = 5.0
 LEASE_SECONDS = 30.0
@@ -81,6 +93,16 @@ class Claimed:
     created: float
     claim: dict[str, Any]
     alpha: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptTally:
+    """What a configuration's answers came to at a stand of them: numbers as bytes, sums as JSON."""
+
+    configuration: str
+    stand: int
+    numbers: bytes
+    sums: str
 
 
 def default_url() -> str:
@@ -195,7 +217,7 @@ class Store:
         """Remove a run with everything it holds; texts that no other run needs go too."""
         with self.writing() as connection:
             texts = sorted(_texts_of(connection, ANSWERS.c.run_id == run_id))
-            for table in (ANSWERS, TRIALS, QUESTIONS, ONE_OFFS):
+            for table in (ANSWERS, TALLIES, TRIALS, QUESTIONS, ONE_OFFS):
                 connection.execute(table.delete().where(table.c.run_id == run_id))
             connection.execute(RUNS.delete().where(RUNS.c.id == run_id))
             needed = _texts_of(connection, ANSWERS.c.run_id != run_id)
@@ -416,6 +438,7 @@ class Store:
                 if missing:
                     connection.execute(TEXTS.insert(), missing)
             connection.execute(ANSWERS.insert(), rows)
+            connection.execute(_changed(run_id, {row["configuration"] for row in rows}))
         self._written.update(texts)
 
     def answered(self, run_id: int) -> dict[tuple[str, str, int], str | None]:
@@ -451,14 +474,41 @@ class Store:
         """Forget infrastructure failures so that they are tried again; returns how many."""
         with self.writing() as connection:
             failed = (ANSWERS.c.run_id == run_id, ANSWERS.c.failure_kind == "infrastructure")
-            count = connection.execute(sa.select(sa.func.count()).select_from(ANSWERS).where(*failed)).scalar()
+            of = list(connection.execute(sa.select(ANSWERS.c.configuration).where(*failed)).scalars())
             connection.execute(ANSWERS.delete().where(*failed))
+            connection.execute(_changed(run_id, set(of)))
             connection.execute(
                 TRIALS.update()
                 .where(TRIALS.c.run_id == run_id, TRIALS.c.state == "incomplete")
                 .values(state="racing", reason="")
             )
-        return int(count or 0)
+        return len(of)
+
+    def stands(self, run_id: int) -> dict[str, int]:
+        """Configuration → how often its answers were changed; what was read at one stand holds as long as it is the same."""
+        query = sa.select(TRIALS.c.configuration, TRIALS.c.stand).where(TRIALS.c.run_id == run_id)
+        with self.reading() as connection:
+            return dict(connection.execute(query).tuples().all())
+
+    def tallies(self, run_id: int, terms: str) -> dict[str, KeptTally]:
+        """What was kept of the run's answers under these terms, by configuration."""
+        query = sa.select(TALLIES).where(TALLIES.c.run_id == run_id, TALLIES.c.terms == terms)
+        with self.reading() as connection:
+            rows = connection.execute(query).all()
+        return {
+            row.configuration: KeptTally(
+                configuration=row.configuration, stand=row.stand, numbers=row.numbers, sums=row.sums
+            )
+            for row in rows
+        }
+
+    def keep_tally(self, run_id: int, terms: str, tally: KeptTally) -> None:
+        """Keep what a configuration's answers come to, in place of what was kept before."""
+        row = {"run_id": run_id, "terms": terms, **asdict(tally)}
+        which = (TALLIES.c.run_id == run_id, TALLIES.c.configuration == tally.configuration)
+        with self.writing() as connection:
+            connection.execute(TALLIES.delete().where(*which))
+            connection.execute(TALLIES.insert().values(**row))
 
     def answers(
         self,
@@ -501,6 +551,12 @@ class Store:
 
 
 _digest_of_passage = lru_cache(maxsize=16384)(digest)  # the same passages are found again and again
+
+
+def _changed(run_id: int, configurations: Collection[str]) -> sa.Update:
+    """Note that answers of some configurations of a run are no longer what they were."""
+    which = (TRIALS.c.run_id == run_id, TRIALS.c.configuration.in_(configurations))
+    return TRIALS.update().where(*which).values(stand=TRIALS.c.stand + 1)
 
 
 def _texts_of(connection: Connection, which: sa.ColumnElement[bool]) -> set[str]:

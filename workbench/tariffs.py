@@ -56,20 +56,15 @@ def of_environment(environment: Mapping[str, Any]) -> Tariff:
 
 def cost(answer: Answer, unit: str, tariff: Tariff) -> float | None:
     """One answer's standalone cost in a unit of ``UNITS``, by central figures; ``None`` where it is not known."""
-    return costs(answer, tariff)[unit]
+    return costs_of(standalone(answer.ledger), tariff)[unit] if answer.ledger.stages else None
 
 
-def costs(answer: Answer, tariff: Tariff) -> dict[str, float | None]:
-    """One answer's standalone cost in every unit of ``UNITS``, by central figures; ``None`` where it is not known.
+def costs_of(reading: Reading, tariff: Tariff) -> dict[str, float | None]:
+    """The cost of an answer's standalone reading in every unit of ``UNITS``, by central figures; ``None``: not known.
 
     Dollars are those of tokens bought, or of electricity where nothing is and its price was given. Grams are those of
     making the electricity, ``joules × PUE × grid``, and of making the hardware where EcoLogits knows a model's.
     """
-    return costs_of(standalone(answer.ledger), tariff) if answer.ledger.stages else dict.fromkeys(UNITS)
-
-
-def costs_of(reading: Reading, tariff: Tariff) -> dict[str, float | None]:
-    """The cost of a reading in every unit of ``UNITS``, as ``costs`` has it for an answer's standalone reading."""
     found: dict[str, float | None] = dict.fromkeys(UNITS)
     found["seconds"] = reading.seconds
     if reading.tokens_in is not None and reading.tokens_out is not None:

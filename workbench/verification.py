@@ -67,7 +67,7 @@ def verify(path: str | Path, *, store: Store | None = None, bundle: str | Path |
             goal = _goal_to_judge(stated, [*map(plugin_label, record.experiment["metrics"])])
         except (InputError, ValidationError) as error:
             return _no_goal(stated, error)
-        recomputed = certify(record.name, goal, store=with_store)
+        recomputed = certify(record.name, goal, store=with_store, anew=True)
     return Verification(
         run=stated["run"],
         verdict=recomputed["verdict"],

@@ -6,12 +6,16 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
 from workbench.launch import RunProgress
 from workbench.prices import dollars, price
 from workbench.records import Triple, plugin_name
 from workbench.specification import Budget
-from workbench.standing import Tally, spent_so_far, tallied
+from workbench.standing import spent_so_far, tallied
+from workbench.stats import Array
 from workbench.store import RunRecord, Store
+from workbench.tally import Tally
 
 _Z = 1.96  # 95 %
 
@@ -77,7 +81,8 @@ def _remaining(progress: RunProgress, tallies: list[Tally]) -> Triple | None:
 
     The range is that of the means (95 %); of a configuration that has answered nothing, from the fastest to the slowest.
     """
-    means = [(_mean(tally.seconds), _error(tally.seconds), len(tally.seconds)) for tally in tallies]
+    took_each = [values[~np.isnan(values)] for values in (tally["ran_seconds"] for tally in tallies)]
+    means = [(_mean(values), _error(values), len(values)) for values in took_each]
     known = [mean for mean, _, count in means if count]
     took = sum(mean * count for mean, _, count in means)
     if not known or not progress.seconds or not took:
@@ -95,13 +100,12 @@ def _remaining(progress: RunProgress, tallies: list[Tally]) -> Triple | None:
     return low * around, central * around, high * around
 
 
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values) if values else 0.0
+def _mean(values: Array) -> float:
+    return float(values.mean()) if len(values) else 0.0
 
 
-def _error(values: list[float]) -> float:
+def _error(values: Array) -> float:
     """The standard error of the mean; of a single value, as large as the value."""
     if len(values) < 2:
         return _mean(values)
-    mean = _mean(values)
-    return math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1) / len(values))
+    return float(values.std(ddof=1)) / math.sqrt(len(values))

@@ -78,6 +78,13 @@ def main() -> None:
         fill(store, given.configurations, given.questions)
         total = given.configurations * given.questions
         print(f"{total:,} answers stored in {time.monotonic() - began:.1f} s, {store.stat().st_size / 1e6:.0f} MB")
+        began = time.monotonic()
+        subprocess.run(
+            [sys.executable, "-m", "workbench", "compare", "huge", "--store", str(store)],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        print(f"its table printed, as a run ends: {time.monotonic() - began:.1f} s")
         server, port = serve(store)
         try:
             with sync_playwright() as playwright:

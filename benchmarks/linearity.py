@@ -20,12 +20,13 @@ from workbench.rates import fit, generations, tokens_of
 from workbench.records import Answer
 
 _BLOCK = 4
+_FEWEST_PAIRS = 12
 
 
 def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--questions", type=int, default=24, help="(default: %(default)s)")
+    parser.add_argument("--questions", type=int, default=100, help="(default: %(default)s)")
     parser.add_argument(
         "--tokens", type=int, default=16, help="output tokens of the short answers (default: %(default)s)"
     )
@@ -43,6 +44,9 @@ def main() -> None:
         for pair in zip(*decode, strict=True)
         if [_written(each) for each in pair] == [options.tokens + 1, 2 * options.tokens + 1]
     ]
+    if len(whole) < _FEWEST_PAIRS:
+        answering.close()
+        raise SystemExit(f"{len(whole)} of {options.questions} answers have both lengths; ask more --questions")
     prefill = _pairs(
         answering,
         options.questions,
@@ -57,10 +61,8 @@ def main() -> None:
         )
     read, twice_read = (median(map(_read, answers)) for answers in prefill)
     one, two = (median(cpu_seconds(answer, "prefill") for answer in answers) for answers in prefill)
-    short, long = (median(cpu_seconds(pair[side], "decode") for pair in whole) for side in (0, 1)) if whole else (0, 0)
-    print(
-        f"decode: {short:.4f} and {long:.4f} CPU-s on {len(whole)} pairs: × {long / short if short else float('nan'):.2f}"
-    )
+    short, long = (median(cpu_seconds(pair[side], "decode") for pair in whole) for side in (0, 1))
+    print(f"decode: {short:.4f} and {long:.4f} CPU-s on {len(whole)} pairs: × {long / short:.2f}")
     print(
         f"prefill: {read:.0f} and {twice_read:.0f} uncached tokens (× {twice_read / read:.2f}), × {two / one:.2f} CPU-s"
     )

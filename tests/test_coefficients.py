@@ -57,6 +57,17 @@ def test_processors_are_known_by_family_and_model_never_by_brand(vendor, family,
     assert 0 < low < central < high == pytest.approx(2 * central)
 
 
+def test_a_busy_vcpu_of_a_large_server_part_is_not_charged_the_whole_socket(monkeypatch):
+    """With two vCPUs of 64 cores: codecarbon takes the socket's design power for the machine, half of it for one busy vCPU."""
+    low, _, high = coefficients(replace(MILAN, brand="AMD EPYC 7763 64-Core Processor")).watts_per_busy_vcpu
+    assert 1 <= low < high <= 9
+    pytest.importorskip("codecarbon")
+    from codecarbon.core import cpu  # noqa: PLC0415 - heavy, and optional
+
+    monkeypatch.setattr(cpu, "detect_cpu_model", lambda: "AMD EPYC 7763 64-Core Processor")
+    assert cpu.TDP().tdp / MILAN.vcpus > 100
+
+
 def test_the_low_value_leaves_idle_power_out():
     assert coefficients(MILAN).watts_per_busy_vcpu == (1.5, 1.96, 3.92)
 

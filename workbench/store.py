@@ -488,7 +488,7 @@ class Store:
         """Configuration → how often its answers were changed; what was read at one stand holds as long as it is the same."""
         query = sa.select(TRIALS.c.configuration, TRIALS.c.stand).where(TRIALS.c.run_id == run_id)
         with self.reading() as connection:
-            return dict(connection.execute(query).tuples().all())
+            return {row.configuration: row.stand for row in connection.execute(query)}
 
     def tallies(self, run_id: int, terms: str) -> dict[str, KeptTally]:
         """What was kept of the run's answers under these terms, by configuration."""

@@ -1,4 +1,4 @@
-"""Take the README's pictures of the app, from the newest run in the store: one of every page, as docs/images/PAGE.png."""
+"""Take pictures of the app, from the newest run in the store: of every page docs/images/PAGE.png, and PAGE-dark.png."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
@@ -17,6 +18,7 @@ import workbench
 
 IMAGES = Path(__file__).parent / "images"
 SIZE: ViewportSize = {"width": 1280, "height": 800}
+THEMES: dict[Literal["light", "dark"], str] = {"light": "", "dark": "-dark"}
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 SETTLED = 2500  # milliseconds until tables and charts have drawn themselves
 
@@ -33,9 +35,11 @@ def main() -> None:
     chosen = workbench.recommend(run).chosen
     addresses = {
         "overview": {"run": run},
+        "experiment": {},
         "run": {"run": run},
         "compare": {"run": run},
         "answers": {"run": run, **({"configuration": chosen.id} if chosen else {})},
+        "playground": {"run": run},
         "recommend": {"run": run},
         "footprint": {"run": run},
     }
@@ -47,13 +51,15 @@ def main() -> None:
     try:
         wait_for(f"http://localhost:{port}/_stcore/health", server)
         with sync_playwright() as playwright:
-            page = playwright.chromium.launch(executable_path=browser, args=ARGUMENTS).new_page(viewport=SIZE)
-            for name, address in addresses.items():
-                page.goto(f"http://localhost:{port}/{name}?{urlencode(address)}")
-                page.get_by_role("heading", name=name.title(), level=1).wait_for()
-                page.wait_for_timeout(SETTLED)
-                page.screenshot(path=IMAGES / f"{name}.png")
-                print(f"docs/images/{name}.png: run {run}")
+            chromium = playwright.chromium.launch(executable_path=browser, args=ARGUMENTS)
+            for theme, suffix in THEMES.items():
+                page = chromium.new_page(viewport=SIZE, color_scheme=theme)
+                for name, address in addresses.items():
+                    page.goto(f"http://localhost:{port}/{name}?{urlencode(address)}")
+                    page.get_by_role("heading", name=name.title(), level=1).wait_for()
+                    page.wait_for_timeout(SETTLED)
+                    page.screenshot(path=IMAGES / f"{name}{suffix}.png")
+                    print(f"docs/images/{name}{suffix}.png: run {run}")
     finally:
         server.terminate()
         server.wait()

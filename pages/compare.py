@@ -101,7 +101,7 @@ def chart(drawn: Any, name: str, run: str) -> None:
 def draw_table(comparison: Comparison, recommendation: Recommendation) -> None:
     """The configurations as one table: chosen columns, sorted, filtered."""
     rows = workbench.comparison_rows(comparison, recommendation)
-    first, second, third, fourth = st.columns([2, 2, 2, 3], vertical_alignment="bottom")
+    first, second, third, fourth = st.columns([2, 2, 3, 2], vertical_alignment="bottom")
     with first:
         sort = choose("Sort by", "sort", list(_SORTS), show=_SORTS.__getitem__)
     with second:

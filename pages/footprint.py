@@ -97,7 +97,7 @@ for note in notes:
 st.subheader("What can be metered on this machine", anchor=False)
 st.caption("Of the machine this app runs on, now; a run says above what it was measured with.")
 for finding in energy_findings():
-    with st.container(horizontal=True, vertical_alignment="top"):
-        word, colour = _STATES[finding["state"]]
-        st.badge(word, color=colour)
-        st.text("\n".join([f"{finding['what']}: {finding['detail']}", *filter(None, [finding["advice"]])]))
+    left, right = st.columns([1, 10])
+    word, colour = _STATES[finding["state"]]
+    left.badge(word, color=colour)
+    right.text("\n".join([f"{finding['what']}: {finding['detail']}", *filter(None, [finding["advice"]])]))

@@ -211,7 +211,7 @@ def _watt_hours(comparison: Comparison, figures: Figures) -> Headline:
     return Headline(
         label=label,
         value=f"{significant(hours.central)} Wh",
-        range=f"{range_text(hours)} Wh",
+        range=f"{range_text(hours)} Wh, the building's share with it",
         known=f"{_SOURCES[figures.joules.source]}, with the building's share (PUE) on top.",
     )
 

@@ -215,6 +215,7 @@ def _run(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
             "embedder": [options.embedder],
             "chunker": [{"name": "recursive", "chunk_tokens": n, "chunk_overlap": n // _OVERLAP} for n in sizes],
         },
+        "strategy": "grid",
         "name": "sweep",
     }
     with tempfile.TemporaryDirectory(dir=folder) as place:

@@ -61,7 +61,9 @@ def _whole(text: str) -> str:
 def _byte_lengths() -> NDArray[np.int64]:
     """How many bytes every token of the vocabulary stands for."""
     tokens = gzip.decompress((_folder() / "data" / f"{VOCABULARY}.tiktoken.gz").read_bytes()).split()[::2]
-    return np.fromiter(map(len, map(binascii.a2b_base64, tokens)), dtype=np.int64)  # they stand in the order of their numbers
+    return np.fromiter(
+        map(len, map(binascii.a2b_base64, tokens)), dtype=np.int64
+    )  # they stand in the order of their numbers
 
 
 def _pieces(text: str) -> Iterator[str]:

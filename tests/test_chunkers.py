@@ -3,6 +3,7 @@
 import inspect
 import itertools
 import time
+from pydoc_data.topics import topics
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from langchain_text_splitters import RecursiveCharacterTextSplitter
 
 from workbench import registry, tokens
+from workbench.chunkers import recursive
 from workbench.chunkers.markdown import headings
 from workbench.chunkers.sentences import sentences as split_sentences
 from workbench.errors import InputError
@@ -212,6 +214,16 @@ def test_paragraphs_stay_whole_where_they_fit_then_lines_then_words():
         "four five six",
         "seven",
     ]
+
+
+def test_recursive_cuts_alike_whatever_lengths_it_remembers(monkeypatch):
+    text = "\n\n".join(topics.values())[:60_000]
+    remembered = [cut(text, "recursive", chunk_tokens=size, chunk_overlap=size // 8) for size in (32, 128, 32)]
+    monkeypatch.setattr(recursive, "_KEPT", 0)  # forgotten at every new text
+    recursive._lengths.clear()
+    forgotten = [cut(text, "recursive", chunk_tokens=size, chunk_overlap=size // 8) for size in (32, 128, 32)]
+    assert forgotten == remembered
+    assert len(recursive._lengths) < 3
 
 
 def test_recursive_cuts_as_the_library_does():

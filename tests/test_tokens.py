@@ -1,8 +1,12 @@
 """Counting and locating tokens."""
 
+import subprocess
+import sys
 import time
+from pathlib import Path
 from pydoc_data.topics import topics
 
+import bpe_openai
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -53,9 +57,40 @@ def test_counts_and_offsets_agree_on_any_text(text):
 
 def test_long_texts_are_counted_as_one_piece_would_be():
     text = " ".join(topics.values())[:150_000]
-    whole = tokens._encoding().encode_ordinary(text)
+    library = bpe_openai.get_encoding(tokens.VOCABULARY)
+    whole = library.encode_ordinary(text)
     assert tokens.count(text) == len(whole)
-    assert tokens.offsets(text) == tokens._encoding().decode_with_offsets(whole)[1]
+    assert tokens.offsets(text) == library.decode_with_offsets(whole)[1]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_counts_are_those_of_the_whole_library(text):
+    assert tokens.count(text) == len(bpe_openai.get_encoding(tokens.VOCABULARY).encode_ordinary(text))
+
+
+def test_every_token_is_as_long_as_the_whole_library_says():
+    library = bpe_openai.get_encoding(tokens.VOCABULARY)
+    ours = tokens._byte_lengths().tolist()
+    theirs = library.token_byte_values()
+    assert ours == list(map(len, theirs[: len(ours)]))
+    assert {token.decode() for token in theirs[len(ours) :] if token} == library.special_tokens_set  # read in no text
+
+
+def test_counting_loads_one_vocabulary_and_leaves_the_library_usable():
+    program = (
+        "import sys; from workbench import tokens; assert tokens.count('Hello world') == 2; "
+        "assert 'bpe_openai' not in sys.modules; import bpe_openai; "
+        f"print(bpe_openai.get_encoding('{tokens.VOCABULARY}').encode_ordinary('Hello world'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=Path(tokens.__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "[13225, 2375]"
 
 
 def test_long_texts_without_a_space_are_counted_too():

@@ -5,10 +5,14 @@ A model counts its own prompts with its own tokenizer; this one measures texts b
 
 from __future__ import annotations
 
-import importlib
+import binascii
+import gzip
 import re
 from collections.abc import Iterator
 from functools import cache
+from importlib.machinery import PathFinder
+from importlib.util import find_spec, module_from_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,15 +20,20 @@ from numpy.typing import NDArray
 
 VOCABULARY = "o200k_base"
 
-_PIECE = 50_000  # characters: at up to four tokens each, this stays within the library's limit of 200,000 tokens a call
+_PIECE = 50_000  # characters in one call of the library
 _SURROGATE = re.compile("[\ud800-\udfff]")  # half characters, which no vocabulary knows
 
 
 def count(text: str) -> int:
     """Number of tokens in a text."""
-    if len(text) <= _PIECE:
-        return len(_encode(text))
-    return sum(len(_encode(piece)) for piece in _pieces(text))
+    counted = _tokenizer().count
+    if len(text) > _PIECE:
+        return sum(counted(_whole(piece)) for piece in _pieces(text))
+    try:
+        number: int = counted(text)
+    except UnicodeEncodeError:
+        number = counted(_whole(text))
+    return number
 
 
 def offsets(text: str) -> list[int]:
@@ -32,7 +41,7 @@ def offsets(text: str) -> list[int]:
     starts: list[int] = []
     done = 0
     for piece in _pieces(text):
-        encoded = _encode(piece)
+        encoded = _tokenizer().encode(_whole(piece))
         ends = np.cumsum(_byte_lengths()[encoded])
         begins = np.concatenate(([0], ends[:-1])) if encoded else ends
         if not piece.isascii():
@@ -43,11 +52,6 @@ def offsets(text: str) -> list[int]:
     return starts
 
 
-def _encode(text: str) -> list[int]:
-    tokens: list[int] = _encoding().encode_ordinary(text if text.isascii() else _whole(text))
-    return tokens
-
-
 def _whole(text: str) -> str:
     """The text without half characters, each replaced by one that says so."""
     return _SURROGATE.sub("\ufffd", text)
@@ -56,7 +60,10 @@ def _whole(text: str) -> str:
 @cache
 def _byte_lengths() -> NDArray[np.int64]:
     """How many bytes every token of the vocabulary stands for."""
-    return np.fromiter(map(len, _encoding().token_byte_values()), dtype=np.int64)
+    tokens = gzip.decompress((_folder() / "data" / f"{VOCABULARY}.tiktoken.gz").read_bytes()).split()[::2]
+    return np.fromiter(
+        map(len, map(binascii.a2b_base64, tokens)), dtype=np.int64
+    )  # they stand in the order of their numbers
 
 
 def _pieces(text: str) -> Iterator[str]:
@@ -78,6 +85,20 @@ def _last_single_space(text: str, low: int, high: int) -> int:
 
 
 @cache
-def _encoding() -> Any:
-    # The library takes half a second to load, which only those who count should pay.
-    return importlib.import_module("bpe_openai").get_encoding(VOCABULARY)
+def _tokenizer() -> Any:
+    # The library's Python part reads three vocabularies into dictionaries, which takes six times as long as what is needed
+    # here: its compiled part alone.
+    spec = PathFinder.find_spec("bpe_openai._bindings", [str(_folder())])
+    if spec is None or spec.loader is None:
+        raise ModuleNotFoundError("bpe_openai has no compiled part for this machine", name="bpe_openai")
+    bindings = module_from_spec(spec)
+    spec.loader.exec_module(bindings)
+    return bindings.tokenizer_for_encoding(VOCABULARY)
+
+
+def _folder() -> Path:
+    """Where the library is; finding a package does not import it."""
+    spec = find_spec("bpe_openai")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("bpe_openai is not installed", name="bpe_openai")
+    return Path(spec.origin).parent

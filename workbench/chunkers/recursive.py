@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 
 from langchain_text_splitters import RecursiveCharacterTextSplitter
 
@@ -13,9 +12,7 @@ from workbench.chunkers.tokens import TokenWindows
 from workbench.records import Chunk, Document
 
 _SEPARATORS = ["\n\n", "\n", " "]  # what no separator parts is cut by tokens, not by characters
-_WORD = 24  # characters
-
-_tokens_of_word = lru_cache(maxsize=1 << 16)(tokens.count)
+_KEPT = 8_000_000  # characters of texts whose length is remembered
 
 
 def build(*, chunk_tokens: int = 128, chunk_overlap: int = 0) -> Recursive:
@@ -31,7 +28,7 @@ class Recursive:
         self._size = size
         # A first word can take one token more than it did after the space that is taken off it.
         self._splitter = RecursiveCharacterTextSplitter(
-            separators=_SEPARATORS, chunk_size=size - 1, chunk_overlap=overlap, length_function=_length
+            separators=_SEPARATORS, chunk_size=size - 1, chunk_overlap=overlap, length_function=_lengths.__getitem__
         )
         self._windows = TokenWindows(size, overlap)
 
@@ -71,5 +68,18 @@ def _located(text: str, pieces: list[str]) -> Iterator[Place]:
         covered = max(covered, start + len(bare))
 
 
-def _length(text: str) -> int:
-    return _tokens_of_word(text) if len(text) <= _WORD else tokens.count(text)
+class _Lengths(dict[str, int]):
+    """Text → its number of tokens; the splitter asks several times for each, and every chunk size for the same ones."""
+
+    _characters = 0
+
+    def __missing__(self, text: str) -> int:
+        if self._characters > _KEPT:
+            self.clear()
+            self._characters = 0
+        self._characters += len(text)
+        self[text] = number = tokens.count(text)
+        return number
+
+
+_lengths = _Lengths()

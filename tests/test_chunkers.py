@@ -216,14 +216,13 @@ def test_paragraphs_stay_whole_where_they_fit_then_lines_then_words():
     ]
 
 
-def test_recursive_cuts_alike_whatever_lengths_it_remembers(monkeypatch):
-    text = "\n\n".join(topics.values())[:60_000]
-    remembered = [cut(text, "recursive", chunk_tokens=size, chunk_overlap=size // 8) for size in (32, 128, 32)]
-    monkeypatch.setattr(recursive, "_KEPT", 0)  # forgotten at every new text
-    recursive._lengths.clear()
-    forgotten = [cut(text, "recursive", chunk_tokens=size, chunk_overlap=size // 8) for size in (32, 128, 32)]
-    assert forgotten == remembered
-    assert len(recursive._lengths) < 3
+def test_recursive_remembers_no_length_from_document_to_document():
+    chunker = recursive.build(chunk_tokens=32, chunk_overlap=4)
+    first = Document(id="first", text="\n\n".join(topics.values())[:20_000])
+    alone = chunker.split(first)
+    chunker.split(Document(id="second", text="Something else\n\nthat is said here."))
+    assert all(text in "Something else\n\nthat is said here." for text in chunker._lengths)
+    assert chunker.split(first) == alone
 
 
 def test_recursive_cuts_as_the_library_does():

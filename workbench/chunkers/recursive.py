@@ -12,7 +12,6 @@ from workbench.chunkers.tokens import TokenWindows
 from workbench.records import Chunk, Document
 
 _SEPARATORS = ["\n\n", "\n", " "]  # what no separator parts is cut by tokens, not by characters
-_KEPT = 8_000_000  # characters of texts whose length is remembered
 
 
 def build(*, chunk_tokens: int = 128, chunk_overlap: int = 0) -> Recursive:
@@ -26,14 +25,19 @@ class Recursive:
 
     def __init__(self, size: int, overlap: int) -> None:
         self._size = size
+        self._lengths = _Lengths()
         # A first word can take one token more than it did after the space that is taken off it.
         self._splitter = RecursiveCharacterTextSplitter(
-            separators=_SEPARATORS, chunk_size=size - 1, chunk_overlap=overlap, length_function=_lengths.__getitem__
+            separators=_SEPARATORS,
+            chunk_size=size - 1,
+            chunk_overlap=overlap,
+            length_function=self._lengths.__getitem__,
         )
         self._windows = TokenWindows(size, overlap)
 
     def split(self, document: Document) -> list[Chunk]:
         """The document's chunks in order; none for a document without visible text."""
+        self._lengths.clear()
         chunks = []
         covered = 0
         for start, end in sorted(self._places(document.text), key=lambda place: (place[0], -place[1])):
@@ -69,17 +73,9 @@ def _located(text: str, pieces: list[str]) -> Iterator[Place]:
 
 
 class _Lengths(dict[str, int]):
-    """Text → its number of tokens; the splitter asks several times for each, and every chunk size for the same ones."""
-
-    _characters = 0
+    """Text → its number of tokens. The splitter asks several times for each text of a document; none is kept for the next one,
+    so that every chunking takes what it takes alone."""
 
     def __missing__(self, text: str) -> int:
-        if self._characters > _KEPT:
-            self.clear()
-            self._characters = 0
-        self._characters += len(text)
         self[text] = number = tokens.count(text)
         return number
-
-
-_lengths = _Lengths()

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -40,6 +41,9 @@ class Hands:
         self.own = 5.0
         self.busy = 50.0
         self.others = 0.0  # busy vCPUs of other processes
+        self.threads: dict[str, float] = {}
+        self.thread = ""  # who opens the next window; nobody has no clock
+        self._clocks: dict[str, Callable[[], float]] = {}
 
     def advance(self, seconds: float, own: float = 0.0) -> None:
         self.wall += seconds
@@ -53,8 +57,15 @@ class Hands:
             own=lambda: self.own,
             busy=lambda: self.busy,
             sleep=lambda s: self.advance(s),
+            thread=self.clock,
             kept_seconds=0,
         )
+
+    def clock(self) -> Callable[[], float] | None:
+        if not self.thread:
+            return None
+        self.threads.setdefault(self.thread, 0.0)
+        return self._clocks.setdefault(self.thread, partial(self.threads.__getitem__, self.thread))
 
 
 class Files:
@@ -195,6 +206,28 @@ def test_above_idle_goes_by_cpu_time_and_idle_by_the_vcpus_that_others_leave(han
     assert reading.foreign_load == pytest.approx(1.0)
     assert reading.counter_joules == {"x": pytest.approx(30), "x" + IDLE: pytest.approx(40 * 3 / 4)}
     assert reading.shared
+
+
+def test_overlapping_windows_get_joules_by_their_work_a_servers_by_who_waits_and_a_gpus_equally(hands):
+    counter, server, device = Script(x=0.0), Script(server=0.0), Script(y=0.0)
+    counter.whole_machine, server.quantity = True, "cpu_seconds"
+    meter = Windows("test", [counter, server, device], clocks=hands.clocks, vcpus=4)
+    hands.thread = "searches"
+    searches = meter.start()
+    hands.thread = "asks"
+    asks = meter.start()
+    hands.advance(4.0, own=4.0)
+    hands.busy += 2.0
+    hands.threads["searches"] += 4.0
+    server.amounts["server"] += 2.0
+    counter.amounts["x"] += 60.0
+    device.amounts["y"] += 10.0
+    first, second = meter.stop(searches), meter.stop(asks)
+    assert (first.cpu_seconds, second.cpu_seconds) == (pytest.approx(4.0), pytest.approx(2.0))
+    assert first.counter_joules == {"x": pytest.approx(40.0), "y": pytest.approx(5.0)}
+    assert second.counter_joules == {"x": pytest.approx(20.0), "y": pytest.approx(5.0)}
+    assert first.shared
+    assert second.shared
 
 
 def test_idle_power_is_not_measured_on_a_busy_machine(hands):

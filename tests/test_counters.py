@@ -112,6 +112,7 @@ class Script:
 
     quantity = "joules"
     whole_machine = False
+    may_rest = False
     period_seconds = 0.0
     longest_seconds = 1e9
 

@@ -54,7 +54,7 @@ def charge(windows: Collection[Window], cpu: float, seconds: float) -> None:
         return
     done = _done(windows, cpu)
     waited = [seconds * max(1 - own / seconds, 0.0) ** _SHARPNESS if seconds > 0 else 0.0 for own in done]
-    rest, waiting = cpu - sum(done), sum(waited)
+    rest, waiting = max(cpu - sum(done), 0.0), sum(waited)
     for window, own, wait in zip(windows, done, waited, strict=True):
         window.cpu_seconds += own + rest * (wait / waiting if waiting > 0 else 1 / len(windows))
         window.waited += wait

@@ -32,6 +32,8 @@ class Source(Protocol):
     domains: tuple[str, ...]
     whole_machine: bool
     """Whether it counts for every process, so that this one gets its share only."""
+    may_rest: bool
+    """Whether what it tells may stand still for long without anything being wrong."""
     period_seconds: float
     """It says nothing new sooner than that, and is not asked."""
     longest_seconds: float
@@ -268,7 +270,9 @@ class Windows:
             if source.quantity == "joules":
                 if grown > 0:
                     watched.moved_at[domain] = self._wall
-                elif self._wall - watched.moved_at[domain] > max(1.0, 10 * source.period_seconds):
+                elif (
+                    self._wall - watched.moved_at[domain] > max(1.0, 10 * source.period_seconds) and not source.may_rest
+                ):
                     self._problems.setdefault(domain, "the counter stands still")
                     self._lose({domain})
                 self._divide_joules(watched, domain, grown, seconds, ours)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from workbench.meters._counters import Counters
 from workbench.meters._windows import Quantity, Source
 
-_PERIOD = 0.02  # seconds; counters change every 20 to 100 ms, depending on the GPU
+_SILENT = "tells neither energy nor utilisation, so that it is in no figure"
 _SAMPLED = 0.1  # seconds; utilisation is what the driver averaged over the last sixth of a second to a second
 
 
@@ -17,7 +17,7 @@ _SAMPLED = 0.1  # seconds; utilisation is what the driver averaged over the last
 class Gpu:
     """One GPU: how to ask for its joules and for its utilisation in percent, each ``None`` where it does not tell.
 
-    Where neither is told, ``silent`` says why, or what else has its energy.
+    ``problem`` is why not, where there is more to say than that, or what else has its energy.
     """
 
     domain: str
@@ -25,7 +25,7 @@ class Gpu:
     joules: Callable[[], float] | None
     percent: Callable[[], float] | None
     limit_watts: float | None
-    silent: str = "tells neither energy nor utilisation, so that it is in no figure"
+    problem: str = ""
 
     @property
     def counts(self) -> bool:
@@ -36,40 +36,6 @@ class Gpu:
     def usable(self) -> bool:
         """Whether it can be metered."""
         return self.counts or self.percent is not None
-
-
-class GpuCounters:
-    """Joules by GPU since the driver was loaded, of the whole device, memory included."""
-
-    quantity: Quantity = "joules"
-    whole_machine = False  # the CPU's load says nothing of a GPU's: all of it is charged to what ran here
-    may_rest = False
-    period_seconds = _PERIOD
-    longest_seconds = math.inf
-
-    def __init__(self, gpus: Sequence[Gpu], failures: type[Exception]) -> None:
-        self.domains = tuple(gpu.domain for gpu in gpus)
-        self.problems: dict[str, str] = {}
-        self._asked = {gpu.domain: gpu.joules for gpu in gpus if gpu.joules is not None}
-        self._failures = failures
-        self._before: dict[str, float] = {}
-
-    def read(self) -> Mapping[str, float]:
-        """Joules by GPU; those that cannot be read now, or whose counter went back, are left out."""
-        found = {}
-        for domain, ask in self._asked.items():
-            try:
-                joules = ask()
-            except self._failures as error:
-                self.problems.setdefault(domain, f"its energy counter cannot be read: {error}")
-                continue
-            before = self._before.get(domain, joules)
-            self._before[domain] = joules
-            if joules < before:
-                self.problems.setdefault(domain, f"its energy counter went back from {before} to {joules} J")
-            else:
-                found[domain] = joules
-        return found
 
 
 class GpuUtilisation:
@@ -112,9 +78,10 @@ def as_sources(
     gpus: Sequence[Gpu], failures: type[Exception], wall: Callable[[], float] = time.perf_counter
 ) -> tuple[list[Source], dict[str, str]]:
     """What can be metered of some GPUs as sources of windows, and why the rest cannot; ``failures`` is what asking raises."""
-    counting = [gpu for gpu in gpus if gpu.counts]
     sampled = [gpu for gpu in gpus if gpu.usable and not gpu.counts]
-    made: list[Source] = [GpuCounters(counting, failures)] if counting else []
+    asked = {gpu.domain: gpu.joules for gpu in gpus if gpu.joules is not None}
+    # the CPU's load says nothing of a GPU's: all of it is charged to what ran here
+    made: list[Source] = [Counters(asked, failures, whole_machine=False)] if asked else []
     if sampled:
         made.append(GpuUtilisation(sampled, failures, wall))
-    return made, {gpu.domain: gpu.silent for gpu in gpus if not gpu.usable}
+    return made, {gpu.domain: gpu.problem or _SILENT for gpu in gpus if gpu.problem or not gpu.usable}

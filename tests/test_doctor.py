@@ -63,7 +63,11 @@ def test_the_machine_is_described_with_every_way_to_measure_and_what_to_do():
 
 @pytest.mark.parametrize(
     ("virtual", "system", "said"),
-    [(True, "Linux", "virtual machine's host"), (False, "Windows", "Linux and on Apple silicon only"), (False, "Linux", "modprobe")],
+    [
+        (True, "Linux", "virtual machine's host"),
+        (False, "Windows", "Linux and on Apple silicon only"),
+        (False, "Linux", "modprobe"),
+    ],
 )
 def test_without_counters_the_advice_fits_the_machine(virtual, system, said, tmp_path):
     here = Processor(brand="x", vendor="", family=None, model=None, vcpus=2, virtual=virtual)

@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
@@ -24,7 +26,10 @@ from tests.conftest import KEY, ROOT, experiment
 from workbench import registry
 from workbench.coefficients import coefficients
 from workbench.ledger import Recorder, add, net, price, spent, stage
-from workbench.meters import auto, gpu, rapl, server_process
+from workbench.meters import amd_gpu, apple, auto, gpu, rapl, server_process
+from workbench.meters._counters import library
+from workbench.meters._fake_amdsmi import FakeAmdGpu, FakeAmdSmi
+from workbench.meters._fake_apple import FakeApple, FakeMetrics
 from workbench.meters._fake_nvml import FakeGpu, FakeNvml
 from workbench.meters._windows import Clocks, Windows
 from workbench.records import IDLE, Reading
@@ -40,6 +45,9 @@ class Hands:
         self.own = 5.0
         self.busy = 50.0
         self.others = 0.0  # busy vCPUs of other processes
+        self.threads: dict[str, float] = {}
+        self.thread = ""  # who opens the next window; nobody has no clock
+        self._clocks: dict[str, Callable[[], float]] = {}
 
     def advance(self, seconds: float, own: float = 0.0) -> None:
         self.wall += seconds
@@ -53,8 +61,15 @@ class Hands:
             own=lambda: self.own,
             busy=lambda: self.busy,
             sleep=lambda s: self.advance(s),
+            thread=self.clock,
             kept_seconds=0,
         )
+
+    def clock(self) -> Callable[[], float] | None:
+        if not self.thread:
+            return None
+        self.threads.setdefault(self.thread, 0.0)
+        return self._clocks.setdefault(self.thread, partial(self.threads.__getitem__, self.thread))
 
 
 class Files:
@@ -101,6 +116,7 @@ class Script:
 
     quantity = "joules"
     whole_machine = False
+    may_rest = False
     period_seconds = 0.0
     longest_seconds = 1e9
 
@@ -195,6 +211,28 @@ def test_above_idle_goes_by_cpu_time_and_idle_by_the_vcpus_that_others_leave(han
     assert reading.foreign_load == pytest.approx(1.0)
     assert reading.counter_joules == {"x": pytest.approx(30), "x" + IDLE: pytest.approx(40 * 3 / 4)}
     assert reading.shared
+
+
+def test_overlapping_windows_get_joules_by_their_work_a_servers_by_who_waits_and_a_gpus_equally(hands):
+    counter, server, device = Script(x=0.0), Script(server=0.0), Script(y=0.0)
+    counter.whole_machine, server.quantity = True, "cpu_seconds"
+    meter = Windows("test", [counter, server, device], clocks=hands.clocks, vcpus=4)
+    hands.thread = "searches"
+    searches = meter.start()
+    hands.thread = "asks"
+    asks = meter.start()
+    hands.advance(4.0, own=4.0)
+    hands.busy += 2.0
+    hands.threads["searches"] += 4.0
+    server.amounts["server"] += 2.0
+    counter.amounts["x"] += 60.0
+    device.amounts["y"] += 10.0
+    first, second = meter.stop(searches), meter.stop(asks)
+    assert (first.cpu_seconds, second.cpu_seconds) == (pytest.approx(4.0), pytest.approx(2.0))
+    assert first.counter_joules == {"x": pytest.approx(40.0), "y": pytest.approx(5.0)}
+    assert second.counter_joules == {"x": pytest.approx(20.0), "y": pytest.approx(5.0)}
+    assert first.shared
+    assert second.shared
 
 
 def test_idle_power_is_not_measured_on_a_busy_machine(hands):
@@ -530,6 +568,198 @@ def test_a_gpu_that_tells_nothing_is_not_idle():
     assert "neither energy nor utilisation" in way.detail
 
 
+# ---------------------------------------------------------------------------------------------------------- AMD GPUs
+
+COUNTS = 65_535  # of 15.259 µJ: one joule, nearly
+JOULE = COUNTS * 15.259e-6
+
+
+def amd(hands: Hands, *gpus: FakeAmdGpu, first: int = 0) -> Windows:
+    found, problems = amd_gpu.sources(
+        FakeAmdSmi(gpus), first=first, wall=lambda: hands.wall, sleep=lambda s: hands.advance(s)
+    )
+    return Windows("amd_gpu", found, clocks=hands.clocks, problems=problems)
+
+
+def window(meter: Windows, hands: Hands) -> Reading:
+    hands.advance(1.0)
+    mark = meter.start()
+    hands.advance(1.0, own=0.5)
+    reading = meter.stop(mark)
+    assert reading is not None
+    return reading
+
+
+def counting(*joules: int | None, watts: int = 20, **more: Any) -> FakeAmdGpu:
+    """One whose counter is right while it is checked (10 J in half a second), and then goes on as told."""
+    counts = [None if value is None else value * COUNTS for value in joules]
+    return FakeAmdGpu(counts=[0, 10 * COUNTS, *counts], watts=[watts], **more)
+
+
+def test_amd_gpus_are_read_in_joules_and_those_without_a_counter_by_utilisation(hands):
+    meter = amd(
+        hands,
+        counting(10, 10, 70),
+        counting(10, 15, 18),
+        FakeAmdGpu(watts=["N/A"], utilisation_percent=[0, 0, 0, 50]),
+        first=2,
+    )
+    reading = window(meter, hands)
+    assert reading.counter_joules == {"gpu-2": pytest.approx(60 * JOULE), "gpu-3": pytest.approx(3 * JOULE)}
+    assert reading.gpu_busy_seconds == pytest.approx(0.5)
+    assert reading.cpu_seconds == pytest.approx(0.5)
+    assert meter.problems == {}
+
+
+@pytest.mark.parametrize(
+    ("gpu", "said"),
+    [
+        (FakeAmdGpu(counts=[500], watts=[90]), "grew by 0 J in 0.5 s at 90 W"),  # ROCm/amdsmi 22: it never moves
+        (FakeAmdGpu(counts=[0, COUNTS], watts=[90]), "grew by 1 J in 0.5 s at 90 W"),
+        (FakeAmdGpu(counts=[0, 9999 * COUNTS], watts=[90]), "grew by 1e+04 J in 0.5 s at 90 W"),
+        (FakeAmdGpu(counts=[10 * COUNTS, 0], watts=["N/A"]), "grew by -10 J in 0.5 s at no power"),
+    ],
+)
+def test_a_counter_that_cannot_be_right_is_not_used(hands, gpu, said):
+    gpu.utilisation_percent = [40]
+    meter = amd(hands, gpu)
+    reading = window(meter, hands)
+    assert reading.counter_joules is None
+    assert reading.gpu_busy_seconds == pytest.approx(0.4)
+    assert said in meter.problems["gpu-0"]
+
+
+def test_the_die_whose_energy_is_in_the_others_counter_is_not_counted_again(hands):
+    two = [
+        counting(10, 10, 60, name="AMD Instinct MI250X"),
+        FakeAmdGpu(name="AMD Instinct MI250X", counts=[0], watts=[0], utilisation_percent=[99]),
+    ]
+    meter = amd(hands, *two)
+    reading = window(meter, hands)
+    assert reading.counter_joules == {"gpu-0": pytest.approx(50 * JOULE)}
+    assert reading.gpu_busy_seconds is None
+    assert meter.problems == {"gpu-1": "its energy is in the counter of its package's other die"}
+
+
+def test_an_amd_gpu_that_falls_silent_or_goes_back_is_unknown_then_and_never_free(hands):
+    meter = amd(hands, counting(10, 10, 20, 25, None, 30, 40, 5, 50, 70))
+    readings = [window(meter, hands) for _ in range(5)]
+    joules = [None if each.counter_joules is None else each.counter_joules["gpu-0"] for each in readings]
+    assert joules == [pytest.approx(10 * JOULE), None, pytest.approx(10 * JOULE), None, pytest.approx(0, abs=1e-9)]
+    assert [each.cpu_seconds for each in readings] == [0.5, None, 0.5, None, 0.5]
+    assert price(readings[1], coefficients()) is None
+    assert "NOT_SUPPORTED" in meter.problems["gpu-0"]
+    assert "\n" not in meter.problems["gpu-0"]
+
+
+def test_without_permission_a_driver_a_gpu_or_the_library_it_says_why(hands):
+    denied = FakeAmdGpu(failure="10 | AMDSMI_STATUS_NO_PERM - Permission Denied")
+    [_, _, way, *_] = auto.tiers(nvml=FakeNvml(driver=False), amdsmi=FakeAmdSmi([denied]))
+    assert not way.works
+    assert "render" in way.advice
+    assert "in no figure" in amd(hands, denied).problems["gpu-0"]
+    assert amd_gpu.sources(FakeAmdSmi()) == ([], {"AMD GPU": "AMD's driver knows no GPU"})
+    [(found, reason)] = [amd_gpu.gpus(FakeAmdSmi(driver=False))]
+    assert found == []
+    assert "Driver not loaded" in reason
+    assert library("no_such_library_of_counters") == (None, "the library no_such_library_of_counters is not installed")
+
+
+def test_a_library_that_breaks_while_it_is_loaded_is_told_and_silent(tmp_path, monkeypatch, capsys):
+    (tmp_path / "breaks_without_its_driver.py").write_text("print('not found')\n{}['libamd_smi.so']\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    found, reason = library("breaks_without_its_driver")
+    assert found is None
+    assert "libamd_smi.so" in reason
+    assert capsys.readouterr().out == ""
+
+
+def test_check_names_the_amd_gpus_that_it_can_read():
+    gpus = [FakeAmdGpu(name="MI300X", watts=["N/A"], counts=range(0, 10**9, COUNTS)), FakeAmdGpu(counts=[1], watts=[9])]
+    [_, _, way, *_] = auto.tiers(nvml=FakeNvml(driver=False), amdsmi=FakeAmdSmi(gpus))
+    assert way.works
+    assert "gpu-0 MI300X (energy counter)" in way.detail
+    assert way.advice.startswith("gpu-1: its energy counter grew by 0 J")
+
+
+# -------------------------------------------------------------------------------------------------------- Apple's chips
+
+
+def test_a_chip_is_read_by_its_parts_its_processor_as_this_processs_share(hands):
+    chip = FakeApple(FakeMetrics(cpu_total_mj=9000, dram_mj=100, gpu_mj=500, gpu_sram_mj=50, ane_mj=7))
+    meter = Windows("apple", apple.sources(chip)[0], clocks=hands.clocks, vcpus=8)
+    hands.others = 1.0
+    hands.advance(2.0, own=2.0)  # the others' load is seen: as much as ours
+    window(meter, hands)
+    hands.advance(1.0, own=1.0)
+    mark = meter.start()
+    hands.advance(2.0, own=2.0)
+    chip.chip = FakeMetrics(cpu_total_mj=29_000, dram_mj=2100, gpu_mj=8500, gpu_sram_mj=1050, ane_mj=9999)
+    reading = meter.stop(mark)
+    assert reading.counter_joules == {
+        "package-0": pytest.approx(10.0, rel=0.01),
+        "dram-0": pytest.approx(1.0, rel=0.01),
+        "gpu-0": pytest.approx(9.0),
+    }
+    assert price(reading, coefficients()).source == "counter"
+
+
+def test_a_gpu_that_is_off_draws_nothing_and_a_processor_that_stands_still_is_unknown(hands):
+    chip = FakeApple(FakeMetrics(cpu_total_mj=1000, gpu_mj=500))
+    meter = Windows("apple", apple.sources(chip)[0], clocks=hands.clocks)
+    readings = []
+    for turn in range(4):
+        mark = meter.start()
+        hands.advance(1.0, own=0.5)
+        if turn < 2:
+            chip.chip = FakeMetrics(cpu_total_mj=chip.chip.cpu_total_mj + 4000, gpu_mj=500)
+        readings.append(meter.stop(mark))
+    assert readings[0].counter_joules == {"package-0": pytest.approx(4.0), "gpu-0": 0.0}
+    assert readings[0].cpu_seconds == 0.5
+    assert readings[3].counter_joules == {"gpu-0": 0.0}
+    assert meter.problems == {"package-0": "the counter stands still"}
+
+
+def test_a_chip_that_falls_silent_or_counts_back_leaves_the_clock_running(hands):
+    whole = FakeMetrics(cpu_total_mj=1000, dram_mj=10)
+    chip = FakeApple(whole)
+    meter = Windows("apple", apple.sources(chip)[0], clocks=hands.clocks)
+    found = []
+    for now in (FakeMetrics(cpu_total_mj=3000, dram_mj=510), "IOReport is gone", FakeMetrics(cpu_total_mj=4000), whole):
+        mark = meter.start()
+        hands.advance(1.0, own=0.5)
+        chip.chip = now
+        reading = meter.stop(mark)
+        found.append(reading.counter_joules)
+        assert reading.cpu_seconds == 0.5
+    assert found == [{"package-0": 2.0, "dram-0": 0.5}, None, None, None]
+    assert set(meter.problems) == {"package-0", "dram-0"}
+    assert "IOReport is gone" in meter.problems["package-0"]
+
+
+@pytest.mark.parametrize(
+    ("chip", "said"),
+    [
+        (FakeApple(FakeMetrics(), starts=False), "Failed to create IOReport subscription"),
+        (FakeApple("no channel"), "no channel"),
+        (FakeApple(FakeMetrics(gpu_mj=5)), "no energy of its processor"),
+        (None, "zeus_apple_silicon"),
+    ],
+)
+def test_a_chip_that_cannot_be_read_says_why(chip, said):
+    [way, *_] = auto.tiers(system="Darwin", nvml=FakeNvml(), amdsmi=FakeAmdSmi(), chip=chip)
+    assert (way.name, way.works) == ("apple", False)
+    assert said in way.detail
+    assert auto.choose([way])[0] == "cpu_time"
+
+
+def test_on_a_mac_the_chips_counters_are_the_best_there_is():
+    chip = FakeApple(FakeMetrics(cpu_total_mj=1, gpu_mj=1))
+    [way, *_] = auto.tiers(system="Darwin", nvml=FakeNvml(), amdsmi=FakeAmdSmi(), chip=chip)
+    assert auto.choose([way])[0] == "apple"
+    assert "package-0, gpu-0" in way.detail
+
+
 # ----------------------------------------------------------------------------------------------------------- servers
 
 BUSY = """
@@ -651,7 +881,7 @@ def test_a_servers_work_counts_as_ours_in_the_machines_joules(hands):
 def test_the_best_that_works_is_chosen_and_explained(files, tmp_path):
     files.zone("intel-rapl:0", "package-0")
     ways = auto.tiers(root=str(files.root), nvml=FakeNvml([FakeGpu(name="A100", millijoules=[0])]))
-    assert [way.name for way in ways] == ["rapl", "gpu", "server_process", "cpu_time"]
+    assert [way.name for way in ways] == ["rapl", "gpu", "amd_gpu", "server_process", "cpu_time"]
     assert "gpu-0 A100 (energy counter, limit 300 W)" in ways[1].detail
     assert auto.choose(ways)[0] == "rapl"
     ways = auto.tiers(root=str(tmp_path / "none"), nvml=FakeNvml(driver=False))

@@ -56,14 +56,18 @@ def test_the_machine_is_described_with_every_way_to_measure_and_what_to_do():
     found = {finding.what: finding for finding in doctor.machine()}
     assert {"machine", "energy", "best meter here", "engine", "OMP_WAIT_POLICY"} <= set(found)
     ways = [what for what in found if what.startswith("meter ")]
-    assert len(ways) == 4
+    assert len(ways) == 5
     for what in ways:
         assert found[what].state == "ok" or found[what].advice, what
 
 
 @pytest.mark.parametrize(
     ("virtual", "system", "said"),
-    [(True, "Linux", "virtual machine's host"), (False, "Darwin", "Linux only"), (False, "Linux", "modprobe")],
+    [
+        (True, "Linux", "virtual machine's host"),
+        (False, "Windows", "Linux and on Apple silicon only"),
+        (False, "Linux", "modprobe"),
+    ],
 )
 def test_without_counters_the_advice_fits_the_machine(virtual, system, said, tmp_path):
     here = Processor(brand="x", vendor="", family=None, model=None, vcpus=2, virtual=virtual)

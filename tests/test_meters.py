@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 import psutil
 import pytest
@@ -15,6 +16,7 @@ from workbench import registry
 from workbench.executors.local import LocalWorkers
 from workbench.ledger import Recorder, add, spent, stage
 from workbench.library import load_corpus, load_evalset
+from workbench.meters._threads import Window, charge
 from workbench.meters.cpu_time import CpuTime
 from workbench.pipeline import Pipeline, Task
 from workbench.records import Configuration, Reading
@@ -69,6 +71,77 @@ def test_windows_of_many_threads_sum_to_the_processs_clock():
         thread.join()
     readings.append(meter.stop(root))
     assert sum(reading.cpu_seconds for reading in readings) == pytest.approx(time.process_time() - before, rel=0.03)
+
+
+class Work:
+    """Pieces of work at once, each in a window of its thread; what each was charged with."""
+
+    def __init__(self, meter: CpuTime, **pieces: Callable[[], object]) -> None:
+        self.readings: dict[str, Reading] = {}
+        barrier = threading.Barrier(len(pieces))
+
+        def book(name: str, piece: Callable[[], object]) -> None:
+            barrier.wait()
+            mark = meter.start()
+            piece()
+            self.readings[name] = meter.stop(mark)
+
+        threads = [threading.Thread(target=book, args=piece) for piece in pieces.items()]
+        before = time.process_time()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.total = time.process_time() - before
+
+    def __getitem__(self, name: str) -> float:
+        return self.readings[name].cpu_seconds
+
+
+def test_answers_at_once_are_charged_with_what_their_own_threads_did():
+    at_once = Work(CpuTime(), much=lambda: burn(0.24), little=lambda: burn(0.06), none=lambda: time.sleep(0.2))
+    assert at_once["much"] == pytest.approx(0.24, rel=0.1)
+    assert at_once["little"] == pytest.approx(0.06, rel=0.2)
+    assert at_once["none"] < 0.02
+    assert sum(each.cpu_seconds for each in at_once.readings.values()) == pytest.approx(at_once.total, abs=0.01)
+    assert all(each.shared for each in at_once.readings.values())
+
+
+def test_what_an_engines_threads_did_goes_to_who_waited_for_them():
+    def engine() -> None:
+        thread = threading.Thread(target=burn, args=(0.15,))
+        thread.start()
+        thread.join()
+
+    at_once = Work(CpuTime(), writes=engine, searches=lambda: burn(0.2))
+    assert at_once["writes"] == pytest.approx(0.15, abs=0.03)
+    assert at_once["searches"] == pytest.approx(0.2, abs=0.03)
+
+
+def test_where_threads_have_no_clocks_windows_get_the_same():
+    computed = threading.Event()
+    at_once = Work(CpuTime(thread=lambda: None), one=lambda: (burn(0.15), computed.set()), other=computed.wait)
+    assert at_once["one"] == pytest.approx(at_once["other"], abs=0.02)
+    assert sum(each.cpu_seconds for each in at_once.readings.values()) == pytest.approx(at_once.total, abs=0.01)
+
+
+@given(
+    threads=st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 3)), min_size=1, max_size=6),
+    clocks=st.booleans(),
+    cpu=st.floats(0, 10),
+    seconds=st.floats(0, 5),
+)
+def test_whatever_is_charged_is_charged_once(threads, clocks, cpu, seconds):
+    """Also where threads' clocks say more than the process's, stand still, or there was no time at all."""
+    now = dict(threads)
+    known = {name: (lambda name=name: now[name]) if clocks else None for name in now}
+    windows = [Window(started=0.0, clock=known[name]) for name, _ in threads]
+    charge(windows, cpu, seconds)
+    assert sum(window.cpu_seconds for window in windows) == pytest.approx(cpu, abs=1e-12)
+    assert all(window.cpu_seconds >= 0 for window in windows)
+    assert all(window.shared for window in windows) == (len(windows) > 1)
+    by_thread = {name: {w.cpu_seconds for w, (n, _) in zip(windows, threads, strict=True) if n == name} for name in now}
+    assert all(max(each) == pytest.approx(min(each)) for each in by_thread.values())
 
 
 def test_a_window_alone_is_exact_and_not_shared():

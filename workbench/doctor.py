@@ -43,7 +43,9 @@ _SHOWN = 50  # problems of one set of data
 _MACHINE = Path("/sys/class/dmi/id")  # what the firmware says of the machine
 _METERS = {
     "rapl": "counters of the processor",
-    "gpu": "counters of GPUs",
+    "apple": "counters of Apple's chip",
+    "gpu": "counters of NVIDIA GPUs",
+    "amd_gpu": "counters of AMD GPUs",
     "server_process": "CPU time of a model server",
     "cpu_time": "CPU time of this process",
 }
@@ -159,7 +161,7 @@ def _energy(here: Processor) -> list[Finding]:
         Finding(
             what="meters that there are not",
             state="missing",
-            detail="the energy counters of AMD's GPUs, of Apple's chips, and of any processor on Windows or macOS are not read; "
+            detail="the energy counters of Intel's GPUs, and of processors on Windows and in Intel's Macs are not read; "
             "CPU time is used there, and what such a GPU draws is in no figure",
             advice="processors of AMD and Intel have counters on Linux; for such a GPU hold a meter of your own beside the run",
         ),

@@ -11,15 +11,16 @@ from typing import Literal, Protocol
 
 import psutil
 
+from workbench.meters._threads import ThreadClock, Window, charge, look, thread_clock
 from workbench.meters.cpu_time import busy_seconds
 from workbench.records import IDLE, Reading
 
 _OWN = "this process"
-_UNUSED = "unused vCPUs"
 _LOAD_INTERVAL = 1.0  # seconds; the system's counters tick every 10 ms, shorter spans say little
 _NOBODY = 0.01  # busy vCPUs of others that are one tick of the system's clock in a second: nobody
 _QUIET = 0.1  # of all vCPUs: a machine busier than that was not idle when its idle power was measured
 _FOREIGN = 0.1  # busy vCPUs of other processes from which a window counts as shared
+_NOTHING = (0.0, 0.0)
 
 Quantity = Literal["joules", "gpu_busy_seconds", "cpu_seconds"]
 
@@ -31,6 +32,8 @@ class Source(Protocol):
     domains: tuple[str, ...]
     whole_machine: bool
     """Whether it counts for every process, so that this one gets its share only."""
+    may_rest: bool
+    """Whether what it tells may stand still for long without anything being wrong."""
     period_seconds: float
     """It says nothing new sooner than that, and is not asked."""
     longest_seconds: float
@@ -42,7 +45,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clocks:
-    """The clocks of a meter, in seconds: the wall's, this process's CPU, every process's CPU; and how it waits.
+    """The clocks of a meter, in seconds: the wall's, this process's CPU, a thread's, every process's; and how it waits.
 
     ``kept_seconds`` is how often open windows are settled by themselves, so that long ones lose no turn of a counter and
     no utilisation; 0 is never.
@@ -50,17 +53,16 @@ class Clocks:
 
     wall: Callable[[], float] = time.perf_counter
     own: Callable[[], float] = time.process_time
+    thread: Callable[[], ThreadClock | None] = thread_clock
     busy: Callable[[], float] = busy_seconds
     sleep: Callable[[float], None] = time.sleep
     kept_seconds: float = 0.5
 
 
-@dataclass(slots=True)
-class _Window:
-    started: float
+@dataclass(slots=True, eq=False, kw_only=True)
+class _Window(Window):
     amounts: dict[str, float]
     unknown: set[str]
-    shared: bool = False
 
 
 @dataclass(slots=True)
@@ -72,13 +74,17 @@ class _Watched:
     ours_at: float
     last: dict[str, float] = field(default_factory=dict)
     moved_at: dict[str, float] = field(default_factory=dict)
+    charged: dict[int, tuple[float, float]] = field(default_factory=dict)
+    """Of the windows open then: their CPU-seconds so far, and how long they had waited."""
 
 
 class Windows:
     """A meter over sources and this process's CPU clock; windows may overlap.
 
-    At every start and stop what grew since the last one is divided equally among the windows open meanwhile, so that
-    windows sum to what the sources said, however they overlap. Of a whole machine's joules this process gets
+    At every start and stop what grew since the last one is divided among the windows open meanwhile, so that windows sum to
+    what the sources said, however they overlap: this process's CPU-seconds as in ``cpu_time``, a server's to those whose
+    threads waited, a machine's joules above idle by CPU-seconds, and what nobody can tell apart (a GPU's, idle power) equally.
+    Of a whole machine's joules this process gets
 
     - the part above idle × its CPU-seconds ÷ everybody's,
     - the idle part × the share of the vCPUs that others leave,
@@ -154,7 +160,7 @@ class Windows:
             self._settle()
             mark = self._next
             self._next += 1
-            window = _Window(started=self._wall, amounts={_OWN: 0.0, _UNUSED: 0.0}, unknown=set())
+            window = _Window(started=self._wall, clock=self._clocks.thread(), amounts={}, unknown=set())
             for watched in self._watched:
                 for domain in watched.source.domains:
                     window.amounts[domain] = 0.0
@@ -162,6 +168,8 @@ class Windows:
                         window.amounts[domain + IDLE] = 0.0
                 window.unknown |= set(watched.source.domains) - watched.last.keys()
             self._windows[mark] = window
+            if len(self._windows) > 1:
+                look(self._windows.values())
             if self._keeper is None and self._watched and self._clocks.kept_seconds > 0:
                 self._keeper = threading.Thread(
                     target=_keep,
@@ -188,15 +196,14 @@ class Windows:
             gpu_domains = [domain for each in self._of("gpu_busy_seconds") for domain in each.domains]
             servers = [domain for each in self._of("cpu_seconds") for domain in each.domains]
             unseen = window.unknown & {_OWN, *servers} or any(domain.startswith("gpu") for domain in window.unknown)
-            cpu = window.amounts[_OWN] + sum(window.amounts[domain] for domain in servers)
             return Reading(
                 seconds=seconds,
-                cpu_seconds=None if unseen else cpu,
+                cpu_seconds=None if unseen else window.cpu_seconds,
                 foreign_load=self._foreign,
                 shared=window.shared,
                 counter_joules=joules or None,
                 gpu_busy_seconds=sum(gpu.values()) if gpu and len(gpu) == len(gpu_domains) else None,
-                idle_vcpu_seconds=window.amounts[_UNUSED] if self._idle else None,
+                idle_vcpu_seconds=window.unused if self._idle else None,
             )
 
     def settle(self) -> None:
@@ -219,9 +226,6 @@ class Windows:
         wall, own = self._clocks.wall(), self._clocks.own()
         seconds, cpu, before = wall - self._wall, own - self._own, self._ours
         self._wall, self._own = wall, own
-        if len(self._windows) > 1:
-            for window in self._windows.values():
-                window.shared = True
         if seconds < 0:
             self._lose({_OWN, *(domain for each in self._watched for domain in each.source.domains)})
             self._problems.setdefault("clock", f"the clock went back by {-seconds:.3g} s")
@@ -232,15 +236,15 @@ class Windows:
         if cpu < 0:
             self._lose({_OWN})
             self._problems.setdefault(_OWN, f"the process's CPU clock went back by {-cpu:.3g} s")
-        else:
-            self._ours += cpu
-            self._divide(_OWN, cpu)
+        self._ours += max(cpu, 0.0)
+        charge(self._windows.values(), max(cpu, 0.0), max(seconds, 0.0))
         for watched in self._watched:  # the clocks of servers first: they say how much of the machine's joules is ours
             if watched.source.quantity == "cpu_seconds":
                 self._advance(watched)
         self._sample_load()
         free = (self._vcpus - (self._foreign or 0.0)) * max(seconds, 0.0) - (self._ours - before)
-        self._divide(_UNUSED, max(free, 0.0))
+        for window in self._windows.values():
+            window.unused += max(free, 0.0) / len(self._windows)
         for watched in self._watched:
             if watched.source.quantity != "cpu_seconds":
                 self._advance(watched)
@@ -266,19 +270,31 @@ class Windows:
             if source.quantity == "joules":
                 if grown > 0:
                     watched.moved_at[domain] = self._wall
-                elif self._wall - watched.moved_at[domain] > max(1.0, 10 * source.period_seconds):
+                elif (
+                    self._wall - watched.moved_at[domain] > max(1.0, 10 * source.period_seconds) and not source.may_rest
+                ):
                     self._problems.setdefault(domain, "the counter stands still")
                     self._lose({domain})
-                self._divide_joules(domain, grown, seconds, ours, source.whole_machine)
+                self._divide_joules(watched, domain, grown, seconds, ours)
+            elif source.quantity == "cpu_seconds":
+                self._ours += grown
+                waited = [
+                    window.waited - watched.charged.get(mark, _NOTHING)[1] for mark, window in self._windows.items()
+                ]
+                for window, part in zip(self._windows.values(), _parts(waited), strict=True):
+                    window.cpu_seconds += grown * part
             else:
                 self._divide(domain, grown)
-                if source.quantity == "cpu_seconds":
-                    self._ours += grown
+        watched.charged = {mark: (window.cpu_seconds, window.waited) for mark, window in self._windows.items()}
 
-    def _divide_joules(self, domain: str, joules: float, seconds: float, ours: float, whole_machine: bool) -> None:
+    def _divide_joules(self, watched: _Watched, domain: str, joules: float, seconds: float, ours: float) -> None:
         idle = min(self.idle_watts.get(domain, 0.0) * seconds, joules)
         above = joules - idle
-        if whole_machine:
+        done: list[float] = []
+        if watched.source.whole_machine:
+            done = [
+                window.cpu_seconds - watched.charged.get(mark, _NOTHING)[0] for mark, window in self._windows.items()
+            ]
             foreign = self._foreign or 0.0
             everybodys = ours + foreign * seconds
             above *= ours / everybodys if everybodys > 0 else 1.0
@@ -286,13 +302,15 @@ class Windows:
             if self._foreign is None or foreign > _FOREIGN:
                 for window in self._windows.values():
                     window.shared = True
-        self._divide(domain, above)
+        self._divide(domain, above, done)
         if domain in self.idle_watts:
             self._divide(domain + IDLE, idle)
 
-    def _divide(self, domain: str, amount: float) -> None:
-        for window in self._windows.values():
-            window.amounts[domain] += amount / len(self._windows)
+    def _divide(self, domain: str, amount: float, weights: Sequence[float] = ()) -> None:
+        """By weights, one per window; equally without them."""
+        parts = _parts(weights or [0.0] * len(self._windows))
+        for window, part in zip(self._windows.values(), parts, strict=True):
+            window.amounts[domain] += amount * part
 
     def _lose(self, domains: set[str]) -> None:
         for window in self._windows.values():
@@ -337,6 +355,12 @@ class Windows:
                 for domain in now
                 if domain in then and now[domain] > then[domain]
             }
+
+
+def _parts(weights: Sequence[float]) -> list[float]:
+    """What share each weight has of all; the same for all where there is nothing to weigh."""
+    total = sum(weights)
+    return [weight / total if total > 0 else 1 / len(weights) for weight in weights]
 
 
 def _keep(reference: weakref.ref[Windows], seconds: float) -> None:

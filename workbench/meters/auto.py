@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from workbench import registry
 from workbench.coefficients import Processor, processor
 from workbench.errors import WorkbenchError
-from workbench.meters import rapl
+from workbench.meters import amd_gpu, apple, rapl
+from workbench.meters._gpus import Gpu
 from workbench.meters._windows import Source, Windows
 from workbench.meters.cpu_time import CpuTime
 from workbench.meters.server_process import running
@@ -26,9 +28,22 @@ class Tier:
     advice: str = ""
 
 
-def tiers(*, root: str = "", here: Processor | None = None, nvml: Any = None, system: str = "") -> list[Tier]:
-    """The ways to know energy, best first, each with what it takes; ``nvml`` stands in for NVIDIA's library."""
-    return [_counters(root, here or processor(), system or platform.system()), _gpus(nvml), _server(), _cpu_time()]
+def tiers(
+    *,
+    root: str = "",
+    here: Processor | None = None,
+    nvml: Any = None,
+    amdsmi: Any = None,
+    chip: Any = None,
+    system: str = "",
+) -> list[Tier]:
+    """The ways to know energy, best first, each with what it takes.
+
+    ``nvml``, ``amdsmi`` and ``chip`` stand in for the libraries of NVIDIA, of AMD and for Apple's chips.
+    """
+    system = system or platform.system()
+    processors = _apple(chip) if system == "Darwin" else _counters(root, here or processor(), system)
+    return [processors, _gpus(nvml), _amd_gpus(amdsmi), _server(), _cpu_time()]
 
 
 def _counters(root: str, here: Processor, system: str) -> Tier:
@@ -53,10 +68,29 @@ def _counters(root: str, here: Processor, system: str) -> Tier:
     if here.virtual:
         advice = "a virtual machine's host keeps its counters to itself; on bare metal they can be read"
     elif system != "Linux":
-        advice = "the counters are read on Linux only"
+        advice = "the counters are read on Linux and on Apple silicon only"
     else:
         advice = f"load the driver (modprobe intel_rapl_msr); in a container mount them: {rapl.MOUNT}"
     return Tier(name="rapl", works=False, detail="; ".join(problems.values()), advice=advice)
+
+
+def _apple(chip: Any) -> Tier:
+    found, problems = apple.sources(chip)
+    if not found:
+        return Tier(
+            name="apple",
+            works=False,
+            detail="; ".join(problems.values()),
+            advice="on a Mac with Apple silicon: pip install 'rag-workbench[apple]'; Intel's Macs are not read",
+        )
+    domains = ", ".join(domain for source in found for domain in source.domains)
+    return Tier(
+        name="apple",
+        works=True,
+        detail=f"the chip's own counters of {domains} can be read: this process's share of processor and memory by CPU time, "
+        "the GPU whole; screen, power supply and disks are in none",
+        advice="; ".join(problems.values()),
+    )
 
 
 def _gpus(nvml: Any) -> Tier:
@@ -65,20 +99,42 @@ def _gpus(nvml: Any) -> Tier:
     except WorkbenchError as error:
         return Tier(name="gpu", works=False, detail="NVIDIA GPUs were not looked for", advice=str(error))
     found, reason = gpu.gpus(*([] if nvml is None else [nvml]))
+    return _devices(
+        "gpu",
+        found,
+        reason,
+        advice="with an NVIDIA GPU: install its driver, and start containers with --gpus all",
+    )
+
+
+def _amd_gpus(amdsmi: Any) -> Tier:
+    found, reason = amd_gpu.gpus(amdsmi)
+    return _devices(
+        "amd_gpu",
+        found,
+        reason,
+        advice="with an AMD GPU: install ROCm and pip install 'rag-workbench[amd]' (of ROCm's version; or pip install "
+        "/opt/rocm/share/amd_smi), join the groups render and video, and start containers with --device /dev/kfd --device "
+        "/dev/dri; a virtual machine's host keeps the counters to itself",
+    )
+
+
+def _devices(name: str, found: Sequence[Gpu], reason: str, *, advice: str) -> Tier:
     usable = [each for each in found if each.usable]
+    problems = "; ".join(f"{each.domain}: {each.problem}" for each in found if each.problem)
     if not usable:
         return Tier(
-            name="gpu",
+            name=name,
             works=False,
-            detail=reason or "the driver tells neither energy nor utilisation",
-            advice="with an NVIDIA GPU: install its driver, and start containers with --gpus all; others are not read",
+            detail=reason or problems or "the driver tells neither energy nor utilisation",
+            advice=advice,
         )
     shown = [
         f"{each.domain} {each.name} ({'energy counter' if each.counts else 'utilisation × time'}"
         + (f", limit {each.limit_watts:.0f} W)" if each.limit_watts else ")")
         for each in usable
     ]
-    return Tier(name="gpu", works=True, detail=f"{'; '.join(shown)}; whole devices, whoever uses them")
+    return Tier(name=name, works=True, detail=f"{'; '.join(shown)}; whole devices, whoever uses them", advice=problems)
 
 
 def _server() -> Tier:
@@ -102,9 +158,9 @@ def _cpu_time() -> Tier:
 
 def choose(found: list[Tier]) -> tuple[str, str]:
     """The source of the processor's joules by these tiers, and why."""
-    counters = next((tier for tier in found if tier.name == "rapl"), None)
+    counters = next((tier for tier in found if tier.name in ("rapl", "apple")), None)
     if counters is not None and counters.works:
-        return "rapl", counters.detail
+        return counters.name, counters.detail
     return "cpu_time", f"no readable energy counter ({counters.detail})" if counters else "no energy counter"
 
 
@@ -123,18 +179,26 @@ def build(
     ``idle`` the vCPUs that nobody uses are charged where energy is estimated from CPU time; counters have them anyhow.
     """
     sources: list[Source] = []
-    found, problems = rapl.sources(root)
-    if found and found[0].read():
+    found: Sequence[Source]
+    if platform.system() == "Darwin" and not root:
+        found, problems = apple.sources()
         sources += found
-    elif found:
-        problems = dict(found[0].problems)
+    else:
+        found, problems = rapl.sources(root)
+        if found and found[0].read():
+            sources += found
+        elif found:
+            problems = dict(found[0].problems)
     try:
         devices, lacking = registry.load("meters", "gpu")[0].sources()
     except WorkbenchError as error:
         devices, lacking = [], {"gpu": str(error)}
     sources += devices
+    taken = {domain for each in devices for domain in each.domains} | {name for name in lacking if name != "gpu"}
+    others, missing = amd_gpu.sources(first=len(taken))
+    sources += others
     if not (sources or found or server_pid or server_port or server_process):
         return CpuTime(idle=idle)  # there is nothing else to ask here
     if server_pid or server_port or server_process:
         sources.append(server_source(pid=server_pid, port=server_port, process=server_process))
-    return Windows("auto", sources, idle_seconds=idle_seconds, idle=idle, problems={**problems, **lacking})
+    return Windows("auto", sources, idle_seconds=idle_seconds, idle=idle, problems={**problems, **lacking, **missing})

@@ -4,38 +4,33 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import psutil
 
 from workbench.coefficients import vcpus
+from workbench.meters._threads import ThreadClock, Window, charge, look, thread_clock
 from workbench.records import Reading
 
 _LOAD_INTERVAL = 1.0  # seconds; the system's counters tick every 10 ms, shorter spans say little
 
 
-@dataclass(slots=True)
-class _Window:
-    started: float
-    cpu_seconds: float = 0.0
-    unused: float = 0.0
-    shared: bool = False
-
-
 class CpuTime:
     """``time.process_time`` (all threads of this process, nanoseconds) over windows that may overlap.
 
-    At every start and stop the time since the last one is settled: divided equally among the windows open meanwhile.
+    At every start and stop the time since the last one is settled: of the windows open meanwhile each gets what its own
+    thread did, and what other threads did, such as an engine's, goes to those whose threads waited (``_threads.charge``).
     So the windows sum to the process's clock exactly, however they overlap, and one that was always alone is exact.
     What other processes used meanwhile is sampled from the system's counters about once a second. With ``idle`` the
-    vCPU-seconds that nobody used are divided in the same way.
+    vCPU-seconds that nobody used are divided equally.
     """
 
-    def __init__(self, *, idle: bool = False) -> None:
+    def __init__(self, *, idle: bool = False, thread: Callable[[], ThreadClock | None] = thread_clock) -> None:
         self.name = "cpu_time with idle vCPUs" if idle else "cpu_time"
         self._vcpus = vcpus() if idle else 0
         self._lock = threading.Lock()
-        self._windows: dict[int, _Window] = {}
+        self._thread = thread
+        self._windows: dict[int, Window] = {}
         self._next = 0
         self._settled = time.process_time()
         self._wall = time.perf_counter()
@@ -50,7 +45,9 @@ class CpuTime:
             self._settle()
             mark = self._next
             self._next += 1
-            self._windows[mark] = _Window(started=time.perf_counter())
+            self._windows[mark] = Window(started=self._wall, clock=self._thread())
+            if len(self._windows) > 1:
+                look(self._windows.values())
             return mark
 
     def stop(self, mark: int) -> Reading | None:
@@ -61,7 +58,7 @@ class CpuTime:
             if window is None:
                 return None
             return Reading(
-                seconds=time.perf_counter() - window.started,
+                seconds=self._wall - window.started,
                 cpu_seconds=window.cpu_seconds,
                 foreign_load=self._sample_load(),
                 shared=window.shared,
@@ -69,21 +66,14 @@ class CpuTime:
             )
 
     def _settle(self) -> None:
-        now = time.process_time()
-        since, self._settled = now - self._settled, now
-        shared = len(self._windows) > 1
+        now, wall = time.process_time(), time.perf_counter()
+        cpu, seconds = now - self._settled, wall - self._wall
+        self._settled, self._wall = now, wall
+        charge(self._windows.values(), cpu, seconds)
         if self._vcpus:
-            self._charge_unused(since)
-        for window in self._windows.values():
-            window.cpu_seconds += since / len(self._windows)
-            window.shared = window.shared or shared
-
-    def _charge_unused(self, own: float) -> None:
-        wall = time.perf_counter()
-        seconds, self._wall = wall - self._wall, wall
-        free = max((self._vcpus - (self._foreign_load or 0.0)) * seconds - own, 0.0)
-        for window in self._windows.values():
-            window.unused += free / len(self._windows)
+            free = max((self._vcpus - (self._foreign_load or 0.0)) * seconds - cpu, 0.0)
+            for window in self._windows.values():
+                window.unused += free / len(self._windows)
 
     def _sample_load(self) -> float | None:
         now = time.monotonic()

@@ -89,6 +89,7 @@ class Rapl:
 
     quantity: Quantity = "joules"
     whole_machine = True
+    may_rest = False
     period_seconds = 0.001  # about the counters' own
 
     def __init__(self, found: Sequence[Zone], read: Callable[[Path], str] = read_text) -> None:

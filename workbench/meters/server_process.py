@@ -25,6 +25,7 @@ class ServerProcess:
 
     quantity: Quantity = "cpu_seconds"
     whole_machine = False
+    may_rest = True
     period_seconds = _TICK
     longest_seconds = math.inf
 
@@ -154,6 +155,7 @@ class Unnamed:
     quantity: Quantity = "cpu_seconds"
     domains: tuple[str, ...] = ("server",)
     whole_machine = False
+    may_rest = True
     period_seconds = math.inf
     longest_seconds = math.inf
 

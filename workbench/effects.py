@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from workbench.comparison import Comparison
 from workbench.errors import InputError
 from workbench.records import Configuration, plugin_label
-from workbench.stats import DIFFERENCE_PRIOR, Array, Interval, bootstrap_counts, interval
+from workbench.stats import DIFFERENCE_PRIOR, Array, Interval, intervals, resampled_means
 from workbench.tariffs import UNITS
 
 POINT = 0.01
@@ -54,8 +54,10 @@ def axis_effects(comparison: Comparison, unit: str = "joules") -> list[AxisEffec
             rows[axis, values[0], values[1]].append((one, other))
         else:
             rows[axis, values[1], values[0]].append((other, one))
-    found = [_effect(comparison, axis, first, second, pairs, costs) for (axis, first, second), pairs in rows.items()]
-    return sorted(found, key=lambda each: (each.axis, -abs(each.cost.mean) if each.cost is not None else 0.0))
+    return sorted(
+        _effects(comparison, rows, costs),
+        key=lambda each: (each.axis, -abs(each.cost.mean) if each.cost is not None else 0.0),
+    )
 
 
 def _pairs(configurations: tuple[Configuration, ...]) -> Iterator[tuple[str, int, int]]:
@@ -77,29 +79,38 @@ def _label(configuration: Configuration, axis: str) -> str:
     return plugin_label(configuration.axes[axis])
 
 
-def _effect(
-    comparison: Comparison, axis: str, first: str, second: str, pairs: list[tuple[int, int]], costs: Array
-) -> AxisEffect:
+def _effects(
+    comparison: Comparison, rows: Mapping[tuple[str, str, str], list[tuple[int, int]]], costs: Array
+) -> list[AxisEffect]:
     goal = comparison.goal
     scores = comparison.matrix.scores[goal.metric]
-    score, cost = (_mean_change(values, pairs) for values in (scores, costs))
-    before, after = first, second
-    if np.nansum(cost) < 0:
-        score, cost, before, after = -score, -cost, second, first
-    both = ~np.isnan(score) & ~np.isnan(cost)
-    gained = interval(score, goal.confidence, prior=DIFFERENCE_PRIOR)
-    return AxisEffect(
-        axis=axis,
-        before=before,
-        after=after,
-        pairs=len(pairs),
-        questions=int((~np.isnan(score)).sum()),
-        score=gained,
-        cost=interval(cost, goal.confidence),
-        cost_per_point=_per_point(score[both], cost[both], goal.confidence)
-        if gained is not None and gained.low > 0 and both.any()
-        else None,
-    )
+    changes = []
+    for (axis, first, second), pairs in rows.items():
+        score, cost = (_mean_change(values, pairs) for values in (scores, costs))
+        turned = np.nansum(cost) < 0
+        names = (axis, second, first) if turned else (axis, first, second)
+        changes.append((*names, len(pairs), *((-score, -cost) if turned else (score, cost))))
+    if not changes:
+        return []
+    *_, score_rows, cost_rows = map(np.array, zip(*changes, strict=True))
+    gained = intervals(score_rows, goal.confidence, prior=DIFFERENCE_PRIOR)
+    paid = intervals(cost_rows, goal.confidence)
+    prices = _costs_per_point(score_rows, cost_rows, goal.confidence)
+    return [
+        AxisEffect(
+            axis=axis,
+            before=before,
+            after=after,
+            pairs=pairs,
+            questions=int((~np.isnan(score)).sum()),
+            score=gain,
+            cost=spent,
+            cost_per_point=price if gain is not None and gain.low > 0 else None,
+        )
+        for (axis, before, after, pairs, score, _), gain, spent, price in zip(
+            changes, gained, paid, prices, strict=True
+        )
+    ]
 
 
 def _mean_change(values: Array, pairs: list[tuple[int, int]]) -> Array:
@@ -111,12 +122,19 @@ def _mean_change(values: Array, pairs: list[tuple[int, int]]) -> Array:
     return found
 
 
-def _per_point(score: Array, cost: Array, confidence: float) -> tuple[float, float, float]:
+def _costs_per_point(scores: Array, costs: Array, confidence: float) -> list[tuple[float, float, float] | None]:
     """Cost per point with a percentile interval: questions are resampled, score and cost of each together."""
-    counts = bootstrap_counts(len(score))
-    gains, paid = counts @ score, counts @ cost
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = np.where(gains > 0, POINT * paid / gains, np.inf)
+    both = ~np.isnan(scores) & ~np.isnan(costs)
+    scores, costs = (np.where(both, values, np.nan) for values in (scores, costs))
     tail = (1 - confidence) / 2
-    low, high = np.quantile(ratios, [tail, 1 - tail], method="inverted_cdf")
-    return float(low), float(POINT * cost.mean() / score.mean()), float(high)
+    found: list[tuple[float, float, float] | None] = []
+    for score, cost, gains, paid in zip(scores, costs, resampled_means(scores), resampled_means(costs), strict=True):
+        if gains is None or paid is None:
+            found.append(None)
+            continue
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratios = np.where(gains > 0, POINT * paid / gains, np.inf)
+        low, high = np.quantile(ratios, [tail, 1 - tail], method="inverted_cdf")
+        mean = np.nanmean(score)
+        found.append((float(low), float(POINT * np.nanmean(cost) / mean) if mean else float("inf"), float(high)))
+    return found

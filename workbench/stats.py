@@ -65,24 +65,35 @@ def interval(values: Array, confidence: float, *, prior: Sequence[float] = (), s
 
 def intervals(rows: Array, confidence: float, *, prior: Sequence[float] = (), seed: int = 0) -> list[Interval | None]:
     """The ``interval`` of every row, of shape (rows, n); at once, because all rows share their resamples."""
-    found: list[Interval | None] = [None] * len(rows)
+    found: list[Interval | None] = []
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        part = rows[start : start + _ROWS_AT_ONCE]
+        for values, means in zip(part, resampled_means(part, prior=prior, seed=seed), strict=True):
+            if means is None:
+                found.append(None)
+                continue
+            kept = values[~np.isnan(values)]
+            low, high = _bounds(means, confidence)
+            found.append(Interval(mean=float(kept.mean()), low=low, high=high, n=len(kept)))
+    return found
+
+
+def resampled_means(rows: Array, *, prior: Sequence[float] = (), seed: int = 0) -> list[Array | None]:
+    """Of every row, of shape (rows, n), the means of ``RESAMPLES`` bootstrap samples of its values that are not NaN.
+
+    Rows that know the same values are drawn together, so that sums and ratios of them keep pairs. ``None`` without any value.
+    """
+    found: list[Array | None] = [None] * len(rows)
     known = ~np.isnan(rows)
     alike: defaultdict[bytes, list[int]] = defaultdict(list)
     for row, mask in enumerate(known):
         alike[mask.tobytes()].append(row)
-    parts = (
-        group[start : start + _ROWS_AT_ONCE]
-        for group in alike.values()
-        for start in range(0, len(group), _ROWS_AT_ONCE)
-    )
-    for members in parts:
-        kept = rows[members, :][:, known[members[0]]]
-        if not kept.shape[1]:
-            continue
-        means = _resampled(np.column_stack([kept, np.tile(prior, (len(members), 1))]).T, seed)
-        for row, values, sample in zip(members, kept, means.T, strict=True):
-            low, high = _bounds(sample, confidence)
-            found[row] = Interval(mean=float(values.mean()), low=low, high=high, n=len(values))
+    for members in alike.values():
+        kept = rows[members][:, known[members[0]]]
+        if kept.shape[1]:
+            means = _resampled(np.column_stack([kept, np.tile(prior, (len(members), 1))]).T, seed)
+            for row, sample in zip(members, means.T, strict=True):
+                found[row] = sample
     return found
 
 

@@ -242,7 +242,8 @@ with left:
     with explained("The run was not started."):
         free = workbench.free_name(experiment)
         name = st.text_input("Name of the run", free, max_chars=200, key=f"name of a run of {experiment}, {free}")
-        if st.button("Start", type="primary", icon=":material/play_arrow:"):
+        # The second click of two is for a button that is gone with the first: it starts nothing.
+        if st.button("Start", type="primary", icon=":material/play_arrow:", key=f"start {free}"):
             workbench.start(experiments[experiment], name)
             keep("run", name.strip())
             st.rerun()

@@ -96,7 +96,7 @@ def entered(page: Page, label: str, value: str) -> None:
 
 
 @needs_embedded
-def test_from_documents_to_a_setup_taken_along(server: Server, page: Page, own_folder: Path) -> None:
+def test_from_documents_to_a_setup_taken_along(server: Server, page: Page) -> None:
     documents = io.StringIO()
     csv.writer(documents).writerows([("id", "text"), *DOCUMENTS.items()])
     page.goto(f"{server.address}/experiment")
@@ -129,7 +129,7 @@ def test_from_documents_to_a_setup_taken_along(server: Server, page: Page, own_f
     expect(page).to_have_url(re.compile(r"/run\?run=island"))
     expect(page.get_by_text("The race", exact=True)).to_be_visible()
     expect(page.get_by_test_id("stVegaLiteChart").locator("canvas, svg").first).to_be_visible()
-    expect(page.get_by_text("finished", exact=True).first).to_be_visible()
+    expect(page.get_by_text("finished", exact=True).first).to_be_visible(timeout=3 * PATIENCE)
     drawn(page)
     assert [run.record.name for run in workbench.runs()] == ["island"]
     found = workbench.recommend("island")
@@ -145,14 +145,15 @@ def test_from_documents_to_a_setup_taken_along(server: Server, page: Page, own_f
     page.get_by_role("link", name="Read its answers").click()
     heading(page, "Answers")
     drawn(page)
-    fourth = {"x": 16, "y": 4.5 * ROW_PIXELS}
-    page.get_by_test_id("stDataFrame").first.click(position=fourth)
-    expect(page).to_have_url(re.compile(r"question=q04"))
     configuration = workbench.watch("island").trials[0].configuration.id
-    [(question, scored)] = workbench.answers("island", configuration=configuration, question="q04")
+    fourth = workbench.answer_page("island", configuration=configuration).rows[3]["id"]
+    page.get_by_test_id("stDataFrame").first.click(position={"x": 16, "y": 4.5 * ROW_PIXELS})
+    expect(page).to_have_url(re.compile(f"question={fourth}"))
+    [(question, scored)] = workbench.answers("island", configuration=configuration, question=fourth)
     for text in (question.question, *question.answers, scored.answer.text):
         expect(page.get_by_test_id("stText").get_by_text(text, exact=True).first).to_be_visible()
-    expect(page.get_by_test_id("stHtml").get_by_text(DOCUMENTS["bakery"]).first).to_be_visible()
+    passage = scored.answer.passages[0].chunk.text
+    expect(page.get_by_test_id("stHtml").filter(has_text=passage).first).to_be_visible()
     expect(page.get_by_test_id("stCode").last).to_contain_text(question.question)
     drawn(page)
 
@@ -186,23 +187,18 @@ def assert_they_hold(files: dict[str, bytes], found: workbench.Recommendation) -
 # --------------------------------------------------------------------------------------------- what may come between
 
 
-@pytest.fixture
-def slow(own_folder: Path) -> Callable[[float, int], None]:
+def slow(seconds: float, questions: int) -> None:
     """Write an experiment of one setup that takes so many seconds for each of so many questions."""
-
-    def write(seconds: float, questions: int) -> None:
-        content = {
-            "corpus": "python-reference",
-            "evalset": "python-reference",
-            "strategy": "grid",
-            "questions": {"split": "all", "limit": questions},
-            "metrics": ["token_f1"],
-            "goal": {"metric": "token_f1", "margin": 0.05, "minimise": "tokens"},
-            "space": {"model": [{"name": "scripted", "seconds": seconds}], "retriever": ["none"]},
-        }
-        saved("slow", content)
-
-    return write
+    content = {
+        "corpus": "python-reference",
+        "evalset": "python-reference",
+        "strategy": "grid",
+        "questions": {"split": "all", "limit": questions},
+        "metrics": ["token_f1"],
+        "goal": {"metric": "token_f1", "margin": 0.05, "minimise": "tokens"},
+        "space": {"model": [{"name": "scripted", "seconds": seconds}], "retriever": ["none"]},
+    }
+    saved("slow", content)
 
 
 def saved(name: str, content: Mapping[str, Any]) -> None:
@@ -230,7 +226,6 @@ def test_a_run_is_one_run_in_every_tab(
     server: Server,
     page: Page,
     asked_elsewhere: list[str],
-    slow: Callable[[float, int], None],
     own_folder: Path,
 ) -> None:
     slow(0.5, 240)
@@ -276,9 +271,7 @@ def test_a_run_is_one_run_in_every_tab(
     assert processes(own_folder) == []
 
 
-def test_the_app_is_killed_and_started_anew_while_a_run_goes_on(
-    server: Server, page: Page, slow: Callable[[float, int], None]
-) -> None:
+def test_the_app_is_killed_and_started_anew_while_a_run_goes_on(server: Server, page: Page) -> None:
     slow(0.25, 72)
     page.goto(f"{server.address}/run?experiment=slow")
     drawn(page)
@@ -327,7 +320,7 @@ def inert(page: Page) -> None:
     assert main.locator("strong").get_by_text("z", exact=True).count() == 0
 
 
-def test_hostile_files_are_texts_from_upload_to_answer(server: Server, page: Page, own_folder: Path) -> None:
+def test_hostile_files_are_texts_from_upload_to_answer(server: Server, page: Page) -> None:
     saved("broken", {"corpus": HOSTILE, HOSTILE: 1, "space": {"retreiver": [HOSTILE], "temperature": [HOSTILE]}})
     saved(
         HOSTILE_NAME,

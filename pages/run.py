@@ -218,7 +218,7 @@ def _whole(amount: float | None) -> float | int | None:
 
 beside = begin("Run")
 names = [overview.record.name for overview in workbench.runs()]
-asked = st.query_params.get("run", "")
+asked = st.query_params.get("run") or st.session_state.get("last run", "")
 if asked and asked not in names and workbench.launched(asked):
     names.insert(0, asked)
 if names:

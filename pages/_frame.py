@@ -150,11 +150,11 @@ def keep(key: str, value: str | None, first: str | None = None) -> None:
     """Put a value into the address, or take it out where it is what one sees first anyway."""
     if value is None:
         return
+    st.session_state[f"last {key}"] = value  # before the address: there a second click may end this pass over the page
     if value == first:
         st.query_params.pop(key, None)
     elif st.query_params.get(key) != value:
         st.query_params[key] = value
-    st.session_state[f"last {key}"] = value
 
 
 def number(

@@ -279,19 +279,21 @@ def saving(content: Mapping[str, Any], base: str) -> None:
             path = workbench.save_experiment(content, name, replace=replace)
             st.success("Saved; `workbench run` takes it by its name.", icon=":material/task_alt:")
             st.code(str(path), language=None)
-            if start:
+            if start and not under_way(name, content):
                 run = workbench.free_name(name)
                 workbench.start(path, run)
+                st.session_state["started"] = run, name, content
                 keep("run", run)
-                st.session_state["started"] = run
     if "started" in st.session_state:
-        st.text(f"Run {st.session_state['started']} was started.")
-        st.page_link(
-            "pages/run.py",
-            label="Watch it",
-            icon=":material/play_circle:",
-            query_params={"run": st.session_state["started"]},
-        )
+        run, *_ = st.session_state["started"]
+        st.text(f"Run {run} was started.")
+        st.page_link("pages/run.py", label="Watch it", icon=":material/play_circle:", query_params={"run": run})
+
+
+def under_way(name: str, content: Mapping[str, Any]) -> bool:
+    """Whether the last run started here is of just this and still going on: a second click starts no second one."""
+    run, *what = st.session_state.get("started", (None,))
+    return what == [name, content] and workbench.watch(run).live
 
 
 beside = begin("Experiment")

@@ -218,7 +218,7 @@ def _whole(amount: float | None) -> float | int | None:
 
 beside = begin("Run")
 names = [overview.record.name for overview in workbench.runs()]
-asked = st.query_params.get("run", "")
+asked = st.query_params.get("run") or st.session_state.get("last run", "")
 if asked and asked not in names and workbench.launched(asked):
     names.insert(0, asked)
 if names:
@@ -242,7 +242,8 @@ with left:
     with explained("The run was not started."):
         free = workbench.free_name(experiment)
         name = st.text_input("Name of the run", free, max_chars=200, key=f"name of a run of {experiment}, {free}")
-        if st.button("Start", type="primary", icon=":material/play_arrow:"):
+        # The second click of two is for a button that is gone with the first: it starts nothing.
+        if st.button("Start", type="primary", icon=":material/play_arrow:", key=f"start {free}"):
             workbench.start(experiments[experiment], name)
             keep("run", name.strip())
             st.rerun()

@@ -6,27 +6,22 @@ import importlib.util
 import json
 import os
 import re
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from urllib.error import URLError
-from urllib.parse import quote
-from urllib.request import urlopen
 
 import pytest
 import yaml
 
 import workbench
-from tests.conftest import ROOT
-from tests.stores import SETUPS, filled_store
+from tests.browsers import Server, asked_elsewhere, context, drawn, heading, page, server
+from tests.stores import filled_store
+
+__all__ = ["asked_elsewhere", "context", "page", "server"]
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 if importlib.util.find_spec("playwright") is not None:
-    from playwright.sync_api import Dialog, Page, Request, expect, sync_playwright
+    from playwright.sync_api import Page, expect
 
 EXPERIMENT = {
     "corpus": "python-reference",
@@ -42,70 +37,15 @@ EXPERIMENT = {
     },
 }
 TOTAL = 4 * 24
-INJECTION = (
-    '<img src="http://evil.example/1.png" onerror="alert(1)"> ![x](http://evil.example/2.png) '
-    "[y](http://evil.example/) www.evil.example"
-)
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-PATIENCE = 60_000  # milliseconds; a busy machine is no failure
 
 
 @pytest.fixture
-def app(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def app(server: Server, own_folder: Path) -> str:
     """The address of an app over a store of the test's own, with one slow experiment to run."""
     folder = own_folder / "evals" / "slow"
     folder.mkdir(parents=True)
     (folder / "experiment.yaml").write_text(yaml.safe_dump(EXPERIMENT), encoding="utf-8")
-    monkeypatch.setenv("WORKBENCH_STORE", str(own_folder / "runs.db"))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    with socket.socket() as trial:
-        trial.bind(("localhost", 0))
-        port = trial.getsockname()[1]
-    code = f"import sys; from workbench.app_server import serve; sys.exit(serve({port}, open_browser=False))"
-    server = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 60
-        while not _answers(f"http://localhost:{port}/_stcore/health"):
-            assert time.monotonic() < deadline
-            assert server.poll() is None
-            time.sleep(0.2)
-        yield f"http://localhost:{port}"
-    finally:
-        server.terminate()
-        server.wait(timeout=30)
-
-
-def _answers(address: str) -> bool:
-    try:
-        with urlopen(address, timeout=5) as reply:  # noqa: S310 - our own http address
-            return bool(reply.status == 200)
-    except (URLError, OSError):
-        return False
-
-
-@pytest.fixture
-def page(chromium: Path) -> Iterator[Page]:
-    """A page that fails the test when it asks for anything outside this machine or opens a dialog."""
-    seen: list[str] = []
-
-    def watch(request: Request) -> None:
-        if not re.match(r"(https?|wss?)://localhost[:/]|data:|blob:|about:", request.url):
-            seen.append(request.url)
-
-    def dismiss(dialog: Dialog) -> None:
-        seen.append(dialog.message)
-        dialog.dismiss()
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(chromium), args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1280, "height": 800})
-        page.set_default_timeout(PATIENCE)
-        expect.set_options(timeout=PATIENCE)
-        page.on("request", watch)
-        page.on("dialog", dismiss)
-        yield page
-        browser.close()
-    assert seen == []
+    return server.address
 
 
 @pytest.fixture
@@ -118,17 +58,7 @@ def shot(page: Page, own_folder: Path) -> Callable[[str], None]:
     return keep
 
 
-def heading(page: Page, text: str) -> None:
-    expect(page.get_by_role("heading", name=text, exact=True, level=1)).to_be_visible()
-    expect(page.get_by_test_id("stException")).to_have_count(0)
-
-
-def drawn(page: Page) -> None:
-    """Wait until the page's script has run to its end: what is clicked while a page is drawn anew may be lost."""
-    expect(page.locator("[data-test-script-state=notRunning]")).to_have_count(1)
-
-
-def test_the_whole_story(app: str, page: Page, shot: Callable[[str], None]) -> None:
+def test_an_experiment_is_started_watched_and_read(app: str, page: Page, shot: Callable[[str], None]) -> None:
     page.goto(app)
     heading(page, "Overview")
     expect(page.get_by_text("Nothing here is yours yet")).to_be_visible()
@@ -182,16 +112,6 @@ def test_the_whole_story(app: str, page: Page, shot: Callable[[str], None]) -> N
     shot("answers")
 
 
-def test_a_run_is_stopped_and_continued_from_the_page(app: str, page: Page) -> None:
-    page.goto(f"{app}/run?experiment=slow")
-    page.get_by_role("button", name="Start", exact=True).click()
-    page.get_by_role("button", name="Stop the run", exact=True).click()
-    expect(page.get_by_text("asked to stop").first).to_be_visible()
-    drawn(page)
-    page.get_by_role("button", name="Continue", exact=True).click()
-    expect(page.get_by_text(f"{TOTAL} of {TOTAL} answers").first).to_be_visible()
-
-
 def test_what_if_is_asked_and_the_choice_is_taken_along(app: str, page: Page) -> None:
     filled_store(Path(os.environ["WORKBENCH_STORE"])).close()
     page.goto(f"{app}/recommend?run=demo&margin=0.3")
@@ -222,21 +142,3 @@ def test_the_first_thing_opened_may_be_a_link(name: str, app: str, page: Page) -
     expect(page.get_by_test_id("stTopNavLink")).to_contain_text(["Overview", "Run", "Compare", "Answers", "Recommend"])
     page.set_viewport_size({"width": 820, "height": 1180})
     heading(page, name.title())
-
-
-def test_hostile_texts_are_inert(app: str, page: Page) -> None:
-    name = f"run {INJECTION}"
-    filled_store(
-        Path(os.environ["WORKBENCH_STORE"]), name=name, injection=INJECTION, setups=SETUPS[:4], questions=4
-    ).close()
-    configuration = workbench.watch(name).trials[-1].configuration.id
-    for path in ("overview", "run", "compare", "answers", "recommend"):
-        page.goto(f"{app}/{path}?run={quote(name)}&configuration={configuration}")
-        heading(page, path.title())
-        drawn(page)
-        main = page.get_by_test_id("stMain")
-        assert main.locator("img, script, iframe").count() == 0
-        assert not [
-            link for link in main.locator("a").all() if "evil" in (link.get_attribute("href") or "").partition("?")[0]
-        ]
-    expect(page.get_by_test_id("stText").filter(has_text=INJECTION).first).to_be_visible()

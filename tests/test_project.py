@@ -109,6 +109,7 @@ def test_data_is_replaced_only_when_told(own_folder: Path) -> None:
 def test_an_experiment_is_saved_and_never_silently_over_another(own_folder: Path) -> None:
     path = save_experiment(EXPERIMENT, "first")
     assert path == Path("evals/first/experiment.yaml")
+    assert save_experiment(EXPERIMENT, "first") == path  # just the same again is no other one
     assert read_experiment("first").space.retriever == ["bm25"]
     with pytest.raises(InputError, match="is there already"):
         save_experiment({**EXPERIMENT, "seed": 8}, "first")

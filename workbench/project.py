@@ -67,7 +67,7 @@ def import_upload(
 def save_experiment(content: Mapping[str, Any], name: str, *, replace: bool = False) -> Path:
     """Write an experiment to ``evals/NAME/experiment.yaml`` in the project folder, after checking it; returns the file.
 
-    Raises ``InputError`` for everything wrong with it, and where there is one already unless ``replace``.
+    Raises ``InputError`` for everything wrong with it, and where there is another one already unless ``replace``.
     """
     problems = []
     path = None
@@ -77,7 +77,7 @@ def save_experiment(content: Mapping[str, Any], name: str, *, replace: bool = Fa
         )
     else:
         path = inside("evals", name) / "experiment.yaml"
-        if path.exists() and not replace:
+        if path.exists() and not replace and path.read_bytes() != experiment_text(content).encode():
             problems.append(f"{path} is there already; choose another name, or tick that it be replaced")
     try:
         read_experiment(content)

@@ -252,12 +252,22 @@ def draw_plan(plan: Plan) -> None:
 
 def planning(content: Mapping[str, Any], name: str) -> None:
     """The plan, made when asked for; what it says of other entries is marked so."""
-    pressed = st.button(
-        "Plan", icon=":material/calculate:", help="Loads no model: seconds and joules are not estimated."
-    )
+    with st.container(horizontal=True):
+        pressed = st.button("Plan", icon=":material/calculate:", help="In a moment, without seconds and joules.")
+        timed = st.button(
+            "Plan and time",
+            icon=":material/timer:",
+            help="With seconds, joules and CO2e: another process loads the models and times a few answers of each.",
+        )
     if pressed:
         with explained("This cannot be planned."), st.spinner("Making a few prompts ready"):
             st.session_state["plan"] = (content, workbench.plan({**content, "name": name}, calibrate=False))
+    if timed:
+        with explained("This cannot be planned."), st.status("Starting") as doing:
+            plan = workbench.timed_plan(
+                {**content, "name": name}, report=lambda what: doing.update(label=what.capitalize())
+            )
+            st.session_state["plan"] = (content, plan)
     if "plan" not in st.session_state:
         st.caption("What it takes in calls, tokens, energy and money, and which margin the questions can decide.")
         return

@@ -47,7 +47,7 @@ READING = (
 )
 TOP = (
     "__init__ __main__ commands terminal doctor self_test imports setup launch app_server foresight sampling calibration "
-    "workload tryout planning plan_report project playground_worker vitals"
+    "workload tryout planning plan_apart plan_report project playground_worker vitals"
 )
 RUNNING = {"pipeline", "session", "experiment", "index", *registry.KINDS}
 
@@ -149,6 +149,7 @@ PUBLIC = [
     "snippet",
     "start",
     "stop",
+    "timed_plan",
     "verify",
     "watch",
 ]

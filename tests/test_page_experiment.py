@@ -26,10 +26,13 @@ def written(app: AppTest) -> Any:
     return yaml.safe_load(found)
 
 
+PATIENCE = 120  # seconds
+
+
 def press(app: AppTest, label: str) -> AppTest:
     """The page after a button."""
     [button] = [each for each in app.button if each.label == label]
-    return button.click().run()
+    return button.click().run(timeout=PATIENCE)
 
 
 def field(app: AppTest, key: str) -> Any:
@@ -94,6 +97,23 @@ def test_the_plan_says_what_it_takes_and_when_it_is_out_of_date(mine: Path) -> N
     assert "out of date" in sound(app).warning[0].value
     press(app, "Plan")
     assert not sound(app).warning
+
+
+def test_a_timed_plan_is_made_by_a_process_of_its_own(mine: Path) -> None:
+    app = press(opened("experiment", **{"from": "mine"}), "Plan and time")
+    shown = table(sound(app), "quantity").set_index("quantity")["full grid"]
+    assert shown["seconds"] != "not estimated"
+    assert "CO2e" in " ".join(shown.index)
+
+
+def test_a_timed_plan_says_what_is_wrong_and_what_it_is_about(mine: Path) -> None:
+    heard: list[str] = []
+    content = workbench.read_experiment(mine).model_dump(mode="json", exclude_unset=True)
+    plan = workbench.timed_plan(content, report=heard.append)
+    assert plan.calibrated
+    assert heard[0] == "making prompts ready"
+    with pytest.raises(workbench.WorkbenchError, match="no-such-corpus"):
+        workbench.timed_plan({**content, "corpus": "no-such-corpus"})
 
 
 def test_it_is_saved_and_never_silently_over_another(mine: Path) -> None:

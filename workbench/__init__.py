@@ -87,6 +87,7 @@ _HOME = {
     "snippet": "handover",
     "start": "launch",
     "stop": "control",
+    "timed_plan": "plan_apart",
     "verify": "verification",
     "watch": "launch",
 }

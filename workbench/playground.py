@@ -188,7 +188,7 @@ class Playground:
                 stderr=self._errors,
                 text=True,
                 encoding="utf-8",
-                env={**os.environ, "WORKBENCH_STORE": default_url(), "PYTHONPATH": _with_ours()},
+                env={**os.environ, "WORKBENCH_STORE": default_url(), "PYTHONPATH": with_ours()},
                 start_new_session=True,
             )
         except OSError as error:
@@ -245,7 +245,7 @@ class Playground:
         )
 
 
-def _with_ours() -> str:
+def with_ours() -> str:
     """The path of modules, with where this package lies: a checkout need not be installed."""
     parts = [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
     return os.pathsep.join(filter(None, parts))

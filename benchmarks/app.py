@@ -56,10 +56,14 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 FIRST, AGAIN, MEMORY = 2.0, 0.7, 1000
 METRICS = ("token_f1", "exact_match", "contains", "recall@5", "ndcg@10")
 CONTENT = {  # what a page shows only when its figures are there
+    "overview": ("What the search took", ".stVegaLiteChart"),
     "run": ("Energy so far (estimated)", ".stVegaLiteChart"),
     "compare": ("How the figures are known", ".stVegaLiteChart"),
     "answers": ("choose one to read it in full", ".stDataFrame"),
+    "recommend": ("Take it with you", ".stVegaLiteChart"),
     "footprint": ("Energy of the computers", ".stMetric"),
+    "experiment": ("Save and start", ".stExpander"),
+    "playground": ("Edit the prompt for this question", ".stMultiSelect"),
 }
 
 
@@ -220,8 +224,10 @@ def serve(store: Path) -> tuple[subprocess.Popen[bytes], int]:
 
 
 def measure(page: Page, port: int, server: subprocess.Popen[bytes]) -> None:
-    """Open every page, cold and again, then click; seconds against their bounds, and the server's memory."""
-    page.goto(f"http://localhost:{port}/run")  # the scripts of the app itself are loaded once per browser
+    """Open every page, cold and again, then click; seconds against their bounds, and the server's memory.
+
+    The first one finds a server that has imported nothing and a browser that has not the app's scripts.
+    """
     for name, (words, element) in CONTENT.items():
         for kind in ("cold", "again"):
             began = time.monotonic()
@@ -231,9 +237,14 @@ def measure(page: Page, port: int, server: subprocess.Popen[bytes]) -> None:
             said(f"{name}, {kind}", time.monotonic() - began, FIRST)
     page.goto(f"http://localhost:{port}/compare?run=huge")
     page.get_by_text("How the figures are known").wait_for()
+    clicked(page, "compare: sort by score", lambda: chosen(page, "Sort by", "score"))
     clicked(page, "compare: show the frontier", lambda: page.get_by_role("radio", name="frontier").click())
     clicked(page, "compare: what axes buy", lambda: page.get_by_role("radio", name="axes").click())
     clicked(page, "compare: face to face", lambda: page.get_by_role("radio", name="face to face").click())
+    page.goto(f"http://localhost:{port}/recommend?run=huge")
+    page.get_by_text("Take it with you").wait_for()
+    page.get_by_role("slider", name="Margin").focus()
+    clicked(page, "recommend: move the margin", lambda: page.keyboard.press("ArrowRight"))
     page.goto(f"http://localhost:{port}/answers?run=huge")
     page.get_by_text("choose one to read it in full").wait_for()
     clicked(page, "answers: next page", lambda: page.get_by_role("button", name="Next").click())
@@ -252,6 +263,12 @@ def clicked(page: Page, name: str, click: Callable[[], None]) -> None:
     click()
     page.wait_for_function("window.ended", timeout=120_000)
     said(name, time.monotonic() - began, AGAIN)
+
+
+def chosen(page: Page, label: str, option: str) -> None:
+    """Choose an option of a select box."""
+    page.get_by_label(label).first.click()
+    page.get_by_role("option", name=option, exact=True).click()
 
 
 def said(name: str, seconds: float, bound: float) -> None:

@@ -55,7 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.format == "json":
         print(report.as_json(table, goals))
         return
-    print(report.as_table(table))
+    if options.format == "markdown":
+        print("\n\n".join(report.as_markdown(table, margin) for margin in options.margin))
+    else:
+        print(report.as_table(table))
     missed = [check for check in goals if not check.met]
     for check in missed:
         print(f"not met: {check.where}: {check.goal}: {check.measured}")
@@ -103,7 +106,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--margin", type=float, nargs="+", default=_MARGINS, help="default: 0.02 0.05 0.1")
     parser.add_argument("--confidence", type=float, default=0.95, help="default: %(default)s")
     parser.add_argument("--seeds", type=int, help="orders of the questions (default: 24 to 60, see the file)")
-    parser.add_argument("--format", choices=["table", "json"], default="table", help="default: %(default)s")
+    parser.add_argument("--format", choices=["table", "markdown", "json"], default="table", help="default: %(default)s")
     parser.add_argument("--chart", type=Path, help="write the frontier as SVG, such as docs/images/search.svg")
     parser.add_argument("--workers", type=int, default=2, help="processes (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help=f"{_QUICK} times fewer orders")

@@ -4,7 +4,6 @@ Texts of users, corpora and models go to the page through ``st.text``, ``st.code
 and captions would read them as Markdown.
 """
 
-import importlib
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,12 +16,12 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 import workbench
+from workbench.app_process import loaded
 from workbench.comparison import Comparison
 from workbench.recommendation import Recommendation
 from workbench.reports import RunOverview
 
-# Sessions are threads, and Altair uses a pandas that another thread has only half imported: it must be whole before any page.
-importlib.import_module("pandas")
+loaded()  # before any page: sessions are threads, and Altair uses a pandas that another one has only half imported
 
 # Drawn here, because Streamlit fetches its own icons for a browser's tab from the network.
 ICON = """<svg xmlns="http://www.w3.org/2000/svg" width="64" height="64" viewBox="0 0 64 64">

@@ -46,7 +46,7 @@ READING = (
     "browsing charts_race charts_compare"
 )
 TOP = (
-    "__init__ __main__ commands terminal doctor self_test imports setup launch app_server foresight sampling calibration "
+    "__init__ __main__ commands terminal doctor self_test imports setup launch app_server app_process foresight sampling calibration "
     "workload tryout planning plan_apart plan_report project playground_worker vitals"
 )
 RUNNING = {"pipeline", "session", "experiment", "index", *registry.KINDS}
@@ -238,7 +238,14 @@ def test_reading_a_run_never_loads_what_runs_one(module):
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_pages_read_runs_and_start_processes_but_never_run_anything_themselves(path):
-    assert {folder(each) for each in ours(path)} <= {"__init__", "records", "launch", "vitals", *READING.split()}
+    assert {folder(each) for each in ours(path)} <= {
+        "__init__",
+        "records",
+        "launch",
+        "vitals",
+        "app_process",
+        *READING.split(),
+    }
     roots = {name.partition(".")[0] for name in imported(tree(path))}
     assert roots <= {"workbench", "pages", "streamlit", *sys.stdlib_module_names}
 
@@ -247,7 +254,7 @@ def test_pages_read_runs_and_start_processes_but_never_run_anything_themselves(p
 def test_streamlit_never_enters_the_package(module):
     assert "streamlit" not in {name.partition(".")[0] for name in imported(tree(FILES[module]))}
     # Only its command line, the extra that brings it, and whether it is here.
-    if module not in ("app_server", "registry", "doctor"):
+    if module not in ("app_server", "app_process", "registry", "doctor"):
         words = {node.value for node in ast.walk(tree(FILES[module])) if isinstance(node, ast.Constant)}
         assert "streamlit" not in words
 

@@ -16,6 +16,7 @@ from workbench.errors import InputError, MachineError, MissingLibrary
 FIRST_PORT = 8501
 _PORTS_TRIED = 50
 _SECONDS_TO_END = 10.0
+_PROCESS = "from workbench.app_process import main; main()"
 _OPTIONS = {
     "server.address": "localhost",
     "server.fileWatcherType": "none",
@@ -40,7 +41,7 @@ def serve(port: int | None = None, open_browser: bool = True, store: str | None 
     if importlib.util.find_spec("streamlit") is None:
         raise MissingLibrary("streamlit", "app")
     options = {**_OPTIONS, "server.port": str(_free(port)), "server.headless": "false" if open_browser else "true"}
-    command = [sys.executable, "-m", "streamlit", "run", str(_script())]
+    command = [sys.executable, "-c", _PROCESS, "run", str(_script())]
     command += [f"--{option}={value}" for option, value in options.items()]
     environment = {**os.environ, "WORKBENCH_STORE": store} if store else None
     # A shell that starts us in the background has interrupts ignored; asked for by name, they arrive all the same.

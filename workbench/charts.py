@@ -119,12 +119,12 @@ def svg(chart: alt.LayerChart, width: int = 1060) -> str:
 
 def configured(chart: alt.LayerChart) -> alt.LayerChart:
     """The chart in the looks that all charts have."""
-    found: alt.LayerChart = (
-        chart.configure(background="transparent")
-        .configure_view(stroke=None)
-        .configure_title(subtitleColor=NEUTRAL)
-        .configure_axis(domain=False, ticks=False, labelFontSize=12, titleFontSize=13, titlePadding=10)
-        .configure_legend(
+    found: alt.LayerChart = chart.configure(  # at once: every call copies the chart with its data
+        background="transparent",
+        view=alt.ViewConfig(stroke=None),
+        title=alt.TitleConfig(subtitleColor=NEUTRAL),
+        axis=alt.AxisConfig(domain=False, ticks=False, labelFontSize=12, titleFontSize=13, titlePadding=10),
+        legend=alt.LegendConfig(
             orient="bottom",
             labelFontSize=12,
             titleFontSize=12,
@@ -133,7 +133,7 @@ def configured(chart: alt.LayerChart) -> alt.LayerChart:
             symbolOpacity=1,
             symbolBaseFillColor=NEUTRAL,
             padding=12,
-        )
+        ),
     )
     return found
 

@@ -221,6 +221,19 @@ def _claims(row: Row) -> str:
     return "; ".join(parts)
 
 
+def as_markdown(table: Sequence[Row], margin: float) -> str:
+    """The methods most people know, side by side at one margin: share of the grid's evaluations / its joules, share sound."""
+    methods = [SCREEN, EVERY, REFERENCE, "full grid, sorted", "halving on means", "Optuna TPE 50 %", "confidence boxes"]
+    by = {(row.source, row.questions, row.method): row for row in table if row.margin == margin}
+    sources = dict.fromkeys((source, questions) for source, questions, _ in by if source not in WORST_CASES)
+    lines = [f"| δ = {margin:g} | {' | '.join(methods)} |", "| --- |" + " --- |" * len(methods)]
+    for source, questions in sources:
+        found = (by.get((source, questions, method)) for method in methods)
+        cells = ("" if row is None else f"{row.evaluations:.0%} / {row.joules:.0%}, {row.sound:.0%}" for row in found)
+        lines.append(f"| {source}, {questions} questions | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def as_json(table: Sequence[Row], goals: Sequence[Check]) -> str:
     """Rows and goals as one JSON object."""
     found = {"rows": [asdict(row) for row in table], "goals": [asdict(check) for check in goals]}

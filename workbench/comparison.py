@@ -207,7 +207,7 @@ def compare_tallies(
     tariff = of_environment(environment) if tariff is None else tariff
     coefficients = tariff.coefficients
     configurations = [trial.configuration for trial in trials]
-    compared = [question for question in questions if question.split != split or split is None]
+    compared = [question for question in questions if question.split != split]
     asked = [Asked.of(tally, questions, compared) for tally in tallies]
     matrix = _matrix(configurations, compared, asked)
     answered = answered_by(configurations, compared, asked, goal, repeats)
@@ -355,7 +355,7 @@ def _figures(
     rates: Mapping[str, ModelRates],
 ) -> Figures:
     tally, sums = asked.tally, asked.tally.asked
-    worked = (tally["answered"] * tally["worked"]).astype(np.bool_)
+    worked = (tally["lost"] == 0) & (tally["worked"] > 0)
     tokens_in, tokens_out = tally["tokens_in"][worked], tally["tokens_out"][worked]
     known = int((~np.isnan(tally.cost("joules"))).sum())
     mean = None if sums.known is None else scale(sums.known, 1 / known)
@@ -429,7 +429,7 @@ def _repeat_deviation(asked: Asked, metric: str, width: int) -> float | None:
 
 
 def _latency(tally: Tally) -> Latency | None:
-    answered = tally["answered"].astype(np.bool_)
+    answered = tally["lost"] == 0
     undisturbed = answered & (tally["undisturbed"] > 0)
     spared = int(undisturbed.sum()) >= _ENOUGH_UNDISTURBED
     seconds = tally["seconds"][undisturbed if spared else answered]

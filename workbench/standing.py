@@ -76,7 +76,7 @@ def lanes(run: str = "latest", *, store: Store | None = None) -> Lanes:
     goal = declared_goal(record)
     questions = store.questions(record.id)
     split = kept_split(record.experiment)
-    asked = [question for question in questions if split is None or question.split != split]
+    asked = [question for question in questions if question.split != split]
     trials, tariff = store.trials(record.id), tariff_of(record)
     followed = tallied(store, record, trials, questions)
     answered = answered_by(
@@ -108,11 +108,15 @@ def tallied(
     store: Store, record: RunRecord, trials: Sequence[Trial], questions: Sequence[Question] | None = None
 ) -> list[Tally]:
     """What every trial's answers come to, with what is new since the last look read now."""
-    questions = store.questions(record.id) if questions is None else questions
     split, tariff = kept_split(record.experiment), tariff_of(record)
     under = digest(as_json([split, tariff]))
     followed = [_followed(store.url, record.id, record.created, trial.configuration.id, under) for trial in trials]
     stands = store.stands(record.id)
+    if questions is None:  # a run that stands still is looked at every other second
+        changed = any(
+            each.stand != stands[trial.configuration.id] for trial, each in zip(trials, followed, strict=True)
+        )
+        questions = store.questions(record.id) if changed else ()
     first = [trial for trial, each in zip(trials, followed, strict=True) if each.tally is None]
     made = tallies(store, record, first, questions, split, tariff) if first else []
     fresh = dict(zip((trial.configuration.id for trial in first), made, strict=True))

@@ -26,7 +26,7 @@ from workbench.store import KeptTally, RunRecord, Store
 from workbench.tariffs import UNITS, Tariff, costs_of
 
 _PLACE = ("question", "repeat")
-_STATE = ("answered", "lost", "worked", "undisturbed")
+_STATE = ("lost", "worked", "undisturbed")
 _FIGURES = ("seconds", "tokens_in", "tokens_out", "ran_seconds")
 _GENERATION = ("generation_in", "generation_out", "generation_cpu_seconds", "generation_seconds")
 _COLUMNS = (*_PLACE, *_STATE, *_FIGURES, *_GENERATION, *(f"cost:{unit}" for unit in UNITS))
@@ -41,19 +41,19 @@ class Sums:
     answers that reused work. ``alone`` and ``spent`` sum all answers with a stage, ``spent_known`` those with a price.
     """
 
-    answers: int = 0
+    answers: int
     failures: Mapping[str, int]
     losses: Mapping[str, int]
-    rebuilt: int = 0
-    generated_before: int = 0
-    ledgers: int = 0
-    ledgers_known: int = 0
-    known: Reading | None = None
+    rebuilt: int
+    generated_before: int
+    ledgers: int
+    ledgers_known: int
+    known: Reading | None
     stages: Mapping[str, Reading]
-    generated: tuple[Reading, ...] = ()
-    alone: Reading | None = None
-    spent: Reading | None = None
-    spent_known: Reading | None = None
+    generated: tuple[Reading, ...]
+    alone: Reading | None
+    spent: Reading | None
+    spent_known: Reading | None
 
 
 _SUMS: TypeAdapter[tuple[Sums, Sums]] = TypeAdapter(tuple[Sums, Sums])
@@ -64,8 +64,8 @@ class Tally:
     """One configuration's answers: a number of each in ``numbers`` of shape (columns, answers), NaN where it is not known,
     and the sums of those to questions that are compared and of those that only test the pick.
 
-    Columns: the question's position in the run and the repeat; whether it is answered (not failed by infrastructure), lost
-    to it, has a stage, was undisturbed; standalone seconds and tokens, seconds as it ran; what ``rates.fit`` takes; the
+    Columns: the question's position in the run and the repeat; whether it was lost to infrastructure, has a stage, was
+    undisturbed; standalone seconds and tokens, seconds as it ran; what ``rates.fit`` takes; the
     standalone cost in every unit; the metrics.
     """
 
@@ -127,21 +127,22 @@ def tally_of(
 ) -> Tally:
     """Add up answers of one configuration, in order, to questions of a run; those of ``split`` only test the pick."""
     places = {question.id: number for number, question in enumerate(questions)}
-    unseen = frozenset(question.id for question in questions if split is not None and question.split == split)
+    unseen = frozenset(question.id for question in questions if question.split == split)
     rows: list[tuple[float, ...]] = []
     adding = (_Adding(), _Adding())
     for scored in answers:
         answer = scored.answer
         worked = bool(answer.ledger.stages)
         lost = answer.failure is not None and answer.failure.kind == "infrastructure"
-        alone, ran = standalone(answer.ledger), spent(answer.ledger)
+        alone = standalone(answer.ledger)
+        shared = any(cost.standalone is not None for cost in answer.ledger.stages)
+        ran = spent(answer.ledger) if shared else alone
         paid = costs_of(alone, tariff) if worked and not lost else dict.fromkeys(UNITS)
         values = {score.metric: score.value for score in scored.scores}
         rows.append(
             (
                 places[answer.question],
                 answer.repeat,
-                not lost,
                 lost,
                 worked,
                 answer.undisturbed,

@@ -15,6 +15,7 @@ from workbench.errors import GenerationError, InfrastructureFailure, ModelFailur
 from workbench.ledger import (
     Recorder,
     add,
+    first_token,
     name_of,
     price,
     scale,
@@ -183,18 +184,41 @@ def test_threads_book_to_their_own_answers():
     assert found == {name: {"assemble", name} for name in "abcd"}
 
 
+def test_the_first_token_divides_a_generation_and_no_other_stage():
+    meter = Ticks()
+    with Recorder(meter) as recorder:
+        with stage("rewrite"):
+            first_token()
+            meter.now += 1
+        with stage("generate"):
+            meter.now += 7
+            first_token()
+            meter.now += 2
+            first_token()
+            meter.now += 3
+        meter.now += 4
+    first_token()  # outside an answer
+    assert {name: reading.seconds for name, reading in recorder.stages().items()} == {
+        "assemble": 4,
+        "rewrite": 1,
+        "generate": 7,
+        "decode": 5,
+    }
+
+
 # -------------------------------------------------------------------------------------------------------- generations
 
 
 @given(
     window=READINGS,
+    after=st.none() | READINGS,
     prefill=st.none() | SECONDS,
     decode=st.none() | SECONDS,
     first=st.none() | SECONDS,
     static=st.none() | st.integers(0, 50),
     here=st.booleans(),
 )
-def test_the_parts_of_a_generation_sum_to_its_window(window, prefill, decode, first, static, here):
+def test_the_parts_of_a_generation_sum_to_its_window(window, after, prefill, decode, first, static, here):
     completion = Completion(
         text="x",
         tokens_in=30,
@@ -204,14 +228,12 @@ def test_the_parts_of_a_generation_sum_to_its_window(window, prefill, decode, fi
         decode_seconds=decode,
         seconds_to_first_token=first,
     )
-    costs = split_generation(
-        replace(window, tokens_in=None, tokens_cached=None, tokens_out=None),
-        completion,
-        runs_here=here,
-        static_tokens=static,
-        model="a",
+    window, after = (
+        each and replace(each, tokens_in=None, tokens_cached=None, tokens_out=None) for each in (window, after)
     )
+    costs = split_generation(window, completion, runs_here=here, static_tokens=static, model="a", after=after)
     total = add(cost.reading for cost in costs)
+    told, window = after is not None, window if after is None else add((window, after))
     assert total.seconds == pytest.approx(window.seconds, rel=1e-12, abs=1e-12)
     assert total.elsewhere == ({} if here else {"a": (30, 9, 5)})
     if window.cpu_seconds is not None:
@@ -219,7 +241,7 @@ def test_the_parts_of_a_generation_sum_to_its_window(window, prefill, decode, fi
     else:
         assert total.cpu_seconds is None
     assert (total.tokens_in, total.tokens_cached, total.tokens_out) == (30, 9, 5)
-    untold = first is None and None in (prefill, decode)
+    untold = not told and first is None and None in (prefill, decode)
     assert [cost.stage for cost in costs] == (["generate"] if untold else ["prefill", "decode"])
 
 
@@ -230,6 +252,14 @@ def test_the_engines_own_timings_divide_the_window():
     )
     assert (prefill.reading.seconds, prefill.reading.cpu_seconds) == (2.0, 4.0)
     assert (decode.reading.seconds, decode.reading.cpu_seconds) == (6.0, 12.0)
+
+
+def test_where_the_first_token_was_seen_each_part_keeps_its_own_cpu_time():
+    completion = Completion(text="x", tokens_in=10, tokens_out=4, prefill_seconds=1.0, decode_seconds=1.0)
+    windows = Reading(seconds=1.1, cpu_seconds=8.0), Reading(seconds=0.9, cpu_seconds=1.0)
+    prefill, decode = split_generation(windows[0], completion, runs_here=True, static_tokens=None, after=windows[1])
+    assert prefill.reading == replace(windows[0], tokens_in=10)
+    assert decode.reading == replace(windows[1], tokens_out=4)
 
 
 @pytest.mark.parametrize(

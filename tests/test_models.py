@@ -14,6 +14,8 @@ from tests.conftest import answered, hosted, prompt
 from tests.fake_provider import Reply
 from workbench import registry
 from workbench.errors import GenerationError, InfrastructureFailure, ModelFailure
+from workbench.ledger import Recorder, stage
+from workbench.meters.cpu_time import CpuTime
 from workbench.models.scripted import Fault
 from workbench.records import Completion, Decoding
 from workbench.space import model_facts
@@ -80,6 +82,16 @@ def test_the_pieces_of_a_stream_join_to_its_text(model):
     assert isinstance(last, Completion)
     assert all(isinstance(piece, str) for piece in pieces)
     assert "".join(pieces) == last.text == model.generate(prompt(), GREEDY).text
+
+
+@pytest.mark.parametrize("choice", ["embedded", "langchain"], indirect=True)
+def test_a_model_that_writes_piece_by_piece_says_when_the_first_one_is_there(model):
+    for ask in (model.generate, lambda *call: list(model.stream(*call))):
+        with Recorder(CpuTime(), base=None) as recorder, stage("generate"):
+            ask(prompt(), GREEDY)
+        reading, writing = (recorder.stages()[name] for name in ("generate", "decode"))
+        assert reading.seconds > 0
+        assert writing.seconds > 0
 
 
 @pytest.mark.parametrize("most", [1, 3])

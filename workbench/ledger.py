@@ -99,6 +99,14 @@ class Recorder:
             self._mark = self._meter.start()
         return reading
 
+    def first_token(self) -> None:
+        """Go on with ``decode`` where the open stage is ``generate``; other stages are not divided."""
+        if self._open and self._open[-1] == "generate":
+            self._settle()
+            self._open[-1] = "decode"
+            self._readings.setdefault("decode", [])
+            self._mark = self._meter.start()
+
     def _settle(self) -> Reading | None:
         if not self._open:
             return None
@@ -157,6 +165,9 @@ class _OneWork:
     def leave(self) -> None:
         pass
 
+    def first_token(self) -> None:
+        pass
+
 
 @contextmanager
 def one_work(recorder: Recorder) -> Iterator[None]:
@@ -166,6 +177,16 @@ def one_work(recorder: Recorder) -> Iterator[None]:
         yield
     finally:
         _recorder.reset(token)
+
+
+def first_token() -> None:
+    """Say, from inside a model, that the prompt is read and the first token there: what follows is booked as ``decode``.
+
+    A model that never says it has its generations divided by the times in its ``Completion``, which takes both parts to keep
+    the processor equally busy.
+    """
+    if (recorder := _recorder.get()) is not None:
+        recorder.first_token()
 
 
 class stage:
@@ -329,11 +350,13 @@ def split_generation(
     static_tokens: int | None,
     model: str = "",
     first: Reading | None = None,
+    after: Reading | None = None,
 ) -> tuple[StageCost, ...]:
-    """A generation's window as prefill and decode, in proportion to the engine's own timings, so that they sum to it.
+    """A generation's window as prefill and decode, so that they sum to it.
 
-    Where the engine reports no timings but a time to first token, that divides the window; with neither it stays one
-    stage, ``generate``. Of a ``model`` that does not run in this process the tokens are booked ``elsewhere``, the prompt's
+    Where the model said when its first token was there (``first_token``), the window ends then and ``after`` is the rest.
+    Otherwise the window is divided in proportion to the engine's own timings, or at the time to first token; with neither it
+    stays one stage, ``generate``. Of a ``model`` that does not run in this process the tokens are booked ``elsewhere``, the prompt's
     to the prefill; the CPU time is this process's own, of sending and reading. Where its provider counted no tokens,
     ``cpu_seconds`` is unknown. Where the engine's prefix cache held more or less than the prompt's static part
     (``static_tokens``), the standalone reading of the prefill is rebuilt from the tokens that would have been read; where
@@ -345,29 +368,37 @@ def split_generation(
     if not runs_here:
         if completion.tokens_in is None or completion.tokens_out is None:
             window = replace(window, cpu_seconds=None)
+            after = None if after is None else replace(after, cpu_seconds=None)
         else:
             cached = completion.tokens_cached or 0
             read = {"elsewhere": {model: (completion.tokens_in, cached, 0)}}
             written = {"elsewhere": {model: (0, 0, completion.tokens_out)}}
             whole = {"elsewhere": {model: (completion.tokens_in, cached, completion.tokens_out)}}
     tokens: dict[str, Any] = {"tokens_in": completion.tokens_in, "tokens_cached": completion.tokens_cached}
-    prefill_seconds, decode_seconds = completion.prefill_seconds, completion.decode_seconds
-    if prefill_seconds is None or decode_seconds is None:
-        if completion.seconds_to_first_token is None:
-            reading = replace(window, tokens_out=completion.tokens_out, **tokens, **whole)
-            return (StageCost(stage="generate", reading=reading),)
-        prefill_seconds = completion.seconds_to_first_token
-        decode_seconds = max(window.seconds - prefill_seconds, 0.0)
-    total = prefill_seconds + decode_seconds
-    share = prefill_seconds / total if total > 0 else 0.0
-    prefill = scale(window, share, **tokens, **read)
-    decode = scale(window, 1 - share, tokens_out=completion.tokens_out, **written)
+    parts = _by_time(window, completion) if after is None else (window, after)
+    if parts is None:
+        reading = replace(window, tokens_out=completion.tokens_out, **tokens, **whole)
+        return (StageCost(stage="generate", reading=reading),)
+    prefill, decode = parts
+    prefill = replace(prefill, **tokens, **read)
     return (
         StageCost(
             stage="prefill", reading=prefill, standalone=_standalone_prefill(first or prefill, static_tokens) or first
         ),
-        StageCost(stage="decode", reading=decode),
+        StageCost(stage="decode", reading=replace(decode, tokens_out=completion.tokens_out, **written)),
     )
+
+
+def _by_time(window: Reading, completion: Completion) -> tuple[Reading, Reading] | None:
+    prefill_seconds, decode_seconds = completion.prefill_seconds, completion.decode_seconds
+    if prefill_seconds is None or decode_seconds is None:
+        if completion.seconds_to_first_token is None:
+            return None
+        prefill_seconds = completion.seconds_to_first_token
+        decode_seconds = max(window.seconds - prefill_seconds, 0.0)
+    total = prefill_seconds + decode_seconds
+    share = prefill_seconds / total if total > 0 else 0.0
+    return scale(window, share), scale(window, 1 - share)
 
 
 def _standalone_prefill(prefill: Reading, static_tokens: int | None) -> Reading | None:

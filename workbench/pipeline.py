@@ -349,12 +349,12 @@ class Pipeline:
         """The answer's ledger, what it reused, whether a neighbour disturbed it; what was done anew is kept for others."""
         own, model = task.configuration, parts.model
         found = Booked() if search is None else book_search(search, own.id)
-        window = stages.pop("generate", None)
+        window, after = stages.pop("generate", None), stages.pop("decode", None)
         called = Booked()
         if model is not None and generation is not None:
             anew = generation.configuration == own.id
             if anew:
-                generation = replace(generation, window=window)
+                generation = replace(generation, window=window, after=after)
             # The calls that lose a prompt's prefix were not made where their work was reused.
             kept = parts.prefix_lost and not (anew and (search is None or search.configuration == own.id))
             static_tokens = 0 if kept else parts.static_tokens
@@ -371,7 +371,7 @@ class Pipeline:
                 keep=others,
             )
         elif model is not None and window is not None:
-            called = Booked((failed_call(window, here=sees(self._meter, model)),))
+            called = Booked((failed_call(window, after, here=sees(self._meter, model)),))
         between = [
             StageCost(stage=name, reading=_tokenless(reading) if name == "select" else reading)
             for name, reading in stages.items()

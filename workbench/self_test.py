@@ -200,12 +200,13 @@ def _generations(meter: Meter, model: Model, steps: int, pairs: int) -> tuple[li
 
 
 def _decode(meter: Meter, model: Model, steps: int) -> Decoded:
-    mark = meter.start()
-    completion = model.generate(
-        Prompt(messages=(Message(role="user", content=_PROMPT),)), Decoding(temperature=0.0, max_tokens=steps + 1)
-    )
-    window = meter.stop(mark) or Reading(seconds=0.0)
-    costs = split_generation(window, completion, runs_here=True, static_tokens=None)
+    with Recorder(meter, base=None) as recorder, stage("generate"):
+        completion = model.generate(
+            Prompt(messages=(Message(role="user", content=_PROMPT),)), Decoding(temperature=0.0, max_tokens=steps + 1)
+        )
+    stages = recorder.stages()
+    window = stages.get("generate") or Reading(seconds=0.0)
+    costs = split_generation(window, completion, runs_here=True, static_tokens=None, after=stages.get("decode"))
     return Decoded(reading=costs[-1].reading, steps=(completion.tokens_out or 1) - 1)
 
 

@@ -48,12 +48,16 @@ class Search:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
-    """What a model returned to a call, or its failure, with the window that took (``None``: not read, or not yet)."""
+    """What a model returned to a call, or its failure, with the window that took (``None``: not read, or not yet).
+
+    ``after`` is the part of it after the first token where the model said when that was there; ``window`` ends then.
+    """
 
     configuration: str
     call: Call
     completion: Completion | None = None
     window: Reading | None = None
+    after: Reading | None = None
     error: GenerationError | None = None
 
 
@@ -161,7 +165,7 @@ def _book_generation(
     first_token = None if completion is None else (first or completion).seconds_to_first_token
     if window is None:
         return Booked(seconds_to_first_token=first_token)
-    costs: tuple[StageCost, ...] = (failed_call(window, here=here),)
+    costs: tuple[StageCost, ...] = (failed_call(window, generation.after, here=here),)
     if completion is not None:
         costs = split_generation(
             window,
@@ -170,6 +174,7 @@ def _book_generation(
             static_tokens=static_tokens,
             model=name_of(model),
             first=None if first is None else first.reading,
+            after=generation.after,
         )
     if generation.configuration != asking:
         reused = _reused(costs, generation.configuration, "same prompt and decoding")
@@ -177,8 +182,9 @@ def _book_generation(
     return Booked(costs, tuple(_cached(cost, first) for cost in costs if cost.standalone is not None), first_token)
 
 
-def failed_call(window: Reading, *, here: bool) -> StageCost:
+def failed_call(window: Reading, after: Reading | None, *, here: bool) -> StageCost:
     """The stage of a call that failed; what it took elsewhere nobody knows."""
+    window = window if after is None else add((window, after))
     return StageCost(stage="generate", reading=window if here else replace(window, cpu_seconds=None))
 
 

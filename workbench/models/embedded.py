@@ -10,6 +10,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextvars import copy_context
 from functools import lru_cache
 from importlib.metadata import version
 from typing import Any, Literal
@@ -19,6 +20,7 @@ import xllamacpp
 from workbench.coefficients import vcpus
 from workbench.contracts import ModelFacts
 from workbench.errors import GenerationError, InfrastructureFailure, MachineError, ModelFailure
+from workbench.ledger import first_token
 from workbench.records import Completion, Decoding, Prompt
 from workbench.weights import find, require
 
@@ -62,7 +64,7 @@ class EmbeddedModel:
             except Exception as error:  # whatever it is, the caller must not wait for ever
                 pieces.put(error)
 
-        threading.Thread(target=work, daemon=True).start()
+        threading.Thread(target=copy_context().run, args=(work,), daemon=True).start()
         while True:
             piece = pieces.get()
             if isinstance(piece, Exception):
@@ -119,7 +121,9 @@ class EmbeddedModel:
                 if logprobs is None and choice.get("logprobs"):
                     logprobs = _candidates(choice["logprobs"])
                 if piece:
-                    first = first or time.perf_counter() - started
+                    if first is None:
+                        first = time.perf_counter() - started
+                        first_token()
                     pieces.append(piece)
                     on_piece(piece)
             late = time.perf_counter() - started > self._timeout_seconds

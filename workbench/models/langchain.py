@@ -14,6 +14,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, Sys
 from workbench import hosted, tokens
 from workbench.contracts import ModelFacts
 from workbench.errors import GenerationError, InfrastructureFailure, MachineError, ModelFailure
+from workbench.ledger import first_token
 from workbench.records import Completion, Decoding, Prompt
 
 # How a provider's class may spell a setting; the first of its fields that matches is used.
@@ -70,6 +71,7 @@ class LangChainModel:
                     raise InfrastructureFailure("timeout", f"no whole answer within {self._timeout_seconds:g} s")
                 if chunk.text and first is None:
                     first = time.perf_counter() - started
+                    first_token()
                 whole = chunk if whole is None else whole + chunk
                 if chunk.text:
                     yield str(chunk.text)

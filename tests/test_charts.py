@@ -25,8 +25,7 @@ def layers(comparison: Comparison, cost: str = "joules") -> dict[str, dict[str, 
     chart = pareto(comparison, cost, workbench.recommend(comparison)).to_dict()
     found = {}
     for layer in chart["layer"]:
-        data = layer["data"]
-        layer["rows"] = data["values"] if "values" in data else chart["datasets"][data["name"]]
+        layer["rows"] = chart["datasets"][layer["data"]["name"]]
         found[f"{layer['mark']['type']}{'' if layer['mark'].get('filled', True) else ' ring'}"] = layer
     return found
 
@@ -91,7 +90,7 @@ def test_user_text_is_data_never_an_expression(own_folder: Path) -> None:
             ]
         return [each for value in node for each in expressions(value)] if isinstance(node, list) else []
 
-    assert hostile in json.loads(json.dumps(chart))["layer"][1]["data"]["values"][0]["setup"]
+    assert hostile in json.loads(json.dumps(chart))["datasets"]["points"][0]["setup"]
     assert expressions(chart) == []
     assert "<b>" not in svg(pareto(comparison))
 

@@ -82,7 +82,7 @@ def pareto(
     y = alt.Y(
         "quality:Q", title=quality, scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(tickCount=6, labelPadding=12)
     )
-    base = alt.Chart(alt.Data(values=points)).encode(x=x, y=y)
+    base = alt.Chart(alt.NamedData("points")).encode(x=x, y=y)
     bars = base.mark_rule(strokeWidth=1.5, opacity=0.5).encode(
         y=alt.Y("low:Q", title=quality), y2="high:Q", color=_colour(points)
     )
@@ -91,15 +91,15 @@ def pareto(
     )
     whom = "reference" if recommendation is not None and recommendation.level == "reference" else "best score"
     layers = [
-        _frontier(points, x, y),
+        _frontier(x, y),
         bars,
         marks,
         *_ringed(base, points, "reference", whom, NEUTRAL),
         *_ringed(base, points, "chosen", label, CHOSEN),
     ]
-    return configured(
-        alt.LayerChart(layer=layers).properties(width="container", height=420, title=_title(comparison, points, cost))
-    )
+    steps = [{"cost": each["cost"], "quality": each["quality"]} for each in points if each["frontier"]]
+    steps.sort(key=lambda each: each["cost"])
+    return layered(layers, {"points": points, "frontier": steps}, height=420, title=_title(comparison, points, cost))
 
 
 def svg(chart: alt.LayerChart, width: int = 1060) -> str:
@@ -117,9 +117,14 @@ def svg(chart: alt.LayerChart, width: int = 1060) -> str:
 # ------------------------------------------------------------------------------------------------------------ parts
 
 
-def configured(chart: alt.LayerChart) -> alt.LayerChart:
-    """The chart in the looks that all charts have."""
-    found: alt.LayerChart = chart.configure(  # at once: every call copies the chart with its data
+def layered(
+    layers: Sequence[alt.Chart], data: Mapping[str, Sequence[Mapping[str, Any]]], **properties: Any
+) -> alt.LayerChart:
+    """A chart of layers in the looks that all charts have; the layers name the ``data`` they draw (``alt.NamedData``).
+
+    Altair copies and checks a chart at every step of its making: data that stand in each layer would make that slow.
+    """
+    looks = alt.Config(
         background="transparent",
         view=alt.ViewConfig(stroke=None),
         title=alt.TitleConfig(subtitleColor=NEUTRAL),
@@ -135,15 +140,14 @@ def configured(chart: alt.LayerChart) -> alt.LayerChart:
             padding=12,
         ),
     )
-    return found
+    named = {name: list(map(dict, rows)) for name, rows in data.items()}
+    return alt.LayerChart(layer=list(layers), datasets=named, config=looks, width="container", **properties)
 
 
 def nothing_to_draw(reason: str) -> alt.LayerChart:
     """In place of a chart, why there is none."""
-    text = (
-        alt.Chart(alt.Data(values=[{"reason": reason}])).mark_text(fontSize=14, color=NEUTRAL).encode(text="reason:N")
-    )
-    return configured(alt.LayerChart(layer=[text]).properties(width="container", height=80))
+    text = alt.Chart(alt.NamedData("words")).mark_text(fontSize=14, color=NEUTRAL).encode(text="reason:N")
+    return layered([text], {"words": [{"reason": reason}]}, height=80)
 
 
 def lane_key(number: int, label: str, after: str = "") -> str:
@@ -200,11 +204,9 @@ def _range(comparison: Comparison, configuration: str, cost: str) -> str:
     return f" ({energy.low:.4g} to {energy.high:.4g}; {energy.source.replace('_', ' ')})"
 
 
-def _frontier(points: Sequence[Mapping[str, Any]], x: alt.X, y: alt.Y) -> alt.Chart:
+def _frontier(x: alt.X, y: alt.Y) -> alt.Chart:
     """What the best quality is at each cost: it rises where a configuration of the frontier stands."""
-    values = [{"cost": each["cost"], "quality": each["quality"]} for each in points if each["frontier"]]
-    values.sort(key=lambda each: each["cost"])
-    line = alt.Chart(alt.Data(values=values)).mark_line(
+    line = alt.Chart(alt.NamedData("frontier")).mark_line(
         interpolate="step-after", strokeDash=[6, 4], strokeWidth=1.5, color=NEUTRAL
     )
     drawn: alt.Chart = line.encode(x=x, y=y, order=alt.Order("cost:Q"))

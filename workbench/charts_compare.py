@@ -9,7 +9,7 @@ import altair as alt
 import numpy as np
 import vl_convert
 
-from workbench.charts import CHOSEN, COLOURS, NEUTRAL, SHAPES, configured, lane_axis, lane_key, nothing_to_draw
+from workbench.charts import CHOSEN, COLOURS, NEUTRAL, SHAPES, lane_axis, lane_key, layered, nothing_to_draw
 from workbench.comparison import Comparison, Figures
 from workbench.duels import Duel
 from workbench.errors import InputError
@@ -75,7 +75,7 @@ def scatter(
         title="model",
         scale=alt.Scale(domain=models, range=[SHAPES[at % len(SHAPES)] for at in range(len(models))]),
     )
-    base = alt.Chart(alt.Data(values=points)).encode(
+    base = alt.Chart(alt.NamedData("points")).encode(
         x=alt.X("x:Q", **_axis(x, comparison, logarithmic=logarithmic[0])),
         y=alt.Y("y:Q", **_axis(y, comparison, logarithmic=logarithmic[1])),
     )
@@ -111,7 +111,7 @@ def scatter(
         subtitleFontSize=12,
         offset=12,
     )
-    return configured(alt.LayerChart(layer=layers).properties(width="container", height=420, title=title))
+    return layered(layers, {"points": points}, height=420, title=title)
 
 
 def _name(quantity: str) -> str:
@@ -192,7 +192,7 @@ def stages(comparison: Comparison) -> alt.LayerChart:
         return nothing_to_draw("No joules by stage: the energy of no configuration was measured.")
     names = sorted({str(row["stage"]) for row in rows}, key=_order)
     bars = (
-        alt.Chart(alt.Data(values=rows))
+        alt.Chart(alt.NamedData("stages"))
         .mark_bar(height=16)
         .encode(
             y=alt.Y("lane:O", title=None, sort=None, axis=lane_axis()),
@@ -222,7 +222,7 @@ def stages(comparison: Comparison) -> alt.LayerChart:
         subtitleFontSize=12,
         offset=12,
     )
-    return configured(alt.LayerChart(layer=[bars]).properties(width="container", height=alt.Step(26), title=title))
+    return layered([bars], {"stages": rows}, height=alt.Step(26), title=title)
 
 
 def _order(stage: str) -> int:
@@ -245,7 +245,7 @@ def differences(duel: Duel) -> alt.LayerChart:
         for number, each in enumerate(ordered)
     ]
     bars = (
-        alt.Chart(alt.Data(values=rows))
+        alt.Chart(alt.NamedData("questions"))
         .mark_bar()
         .encode(
             x=alt.X("at:O", title=f"{len(rows):,} questions, best for the first", axis=alt.Axis(labels=False)),
@@ -258,7 +258,7 @@ def differences(duel: Duel) -> alt.LayerChart:
             tooltip=[alt.Tooltip("question:N"), alt.Tooltip("said:N", title=duel.metric)],
         )
     )
-    return configured(alt.LayerChart(layer=[bars]).properties(width="container", height=220))
+    return layered([bars], {"questions": rows}, height=220)
 
 
 def interval_bar(score: Interval | None, low: float, high: float) -> str | None:

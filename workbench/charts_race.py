@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import altair as alt
 
-from workbench.charts import CHOSEN, COLOURS, NEUTRAL, configured, lane_axis, lane_key, nothing_to_draw
+from workbench.charts import CHOSEN, COLOURS, NEUTRAL, lane_axis, lane_key, layered, nothing_to_draw
 from workbench.loads import Load
 from workbench.standing import Lane, Lanes
 from workbench.texts import NOT_MEASURED, energy_text, interval_text, significant
@@ -44,7 +44,7 @@ def race_lanes(lanes: Lanes) -> alt.LayerChart:
         scale=alt.Scale(domain=list(_KINDS), range=[COLOURS[0], CHOSEN, COLOURS[3], NEUTRAL]),
     )
     opacity = alt.Opacity("opacity:Q", scale=None)
-    base = alt.Chart(alt.Data(values=rows)).encode(y=y)
+    base = alt.Chart(alt.NamedData("lanes")).encode(y=y)
     bars = base.mark_rule(strokeWidth=3, strokeCap="round").encode(
         x=alt.X("low:Q", title=title), x2="high:Q", color=colour, opacity=opacity
     )
@@ -64,7 +64,7 @@ def race_lanes(lanes: Lanes) -> alt.LayerChart:
     names = base.mark_text(align="left", dx=10, fontSize=12, fontWeight="bold", color=CHOSEN).encode(
         x="high:Q", text="mark:N"
     )
-    return configured(alt.LayerChart(layer=[bars, marks, names]).properties(width="container", height=alt.Step(_STEP)))
+    return layered([bars, marks, names], {"lanes": rows}, height=alt.Step(_STEP))
 
 
 def _row(number: int, lane: Lane) -> dict[str, Any]:
@@ -100,13 +100,13 @@ def load_strip(loads: Sequence[Load], what: Strip) -> alt.LayerChart:
     title, colour = _STRIPS[what]
     x = alt.X("at:T", title=None, axis=alt.Axis(format="%H:%M:%S", tickCount=3))
     y = alt.Y("value:Q", title=None, scale=alt.Scale(domainMin=0), axis=alt.Axis(tickCount=3))
-    base = alt.Chart(alt.Data(values=rows)).encode(x=x)
+    base = alt.Chart(alt.NamedData("loads")).encode(x=x)
     area = base.mark_area(color=colour, opacity=0.2).encode(y=alt.Y("low:Q", title=None), y2="high:Q")
     line = base.mark_line(color=colour, strokeWidth=2).encode(
         y=y, tooltip=[alt.Tooltip("said:N", title=title), alt.Tooltip("at:T", title="at", format="%H:%M:%S")]
     )
     heading = alt.TitleParams(text=f"{title}: {rows[-1]['said']}", anchor="start", fontSize=13, fontWeight="normal")
-    return configured(alt.LayerChart(layer=[area, line]).properties(width="container", height=170, title=heading))
+    return layered([area, line], {"loads": rows}, height=170, title=heading)
 
 
 def _measured(load: Load, what: Strip) -> dict[str, Any]:

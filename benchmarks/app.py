@@ -212,13 +212,15 @@ def serve(store: Path) -> tuple[subprocess.Popen[bytes], int]:
         [sys.executable, "-m", "workbench", "app", "--no-browser", "--port", str(port)],
         env={**os.environ, "WORKBENCH_STORE": str(store)},
     )
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+    began = time.monotonic()
+    while time.monotonic() < began + 60:
         try:
             urlopen(f"http://localhost:{port}/_stcore/health", timeout=5).close()
-            return server, port
         except OSError:
-            time.sleep(0.2)
+            time.sleep(0.05)
+        else:
+            print(f"the server answers after {time.monotonic() - began:.1f} s")
+            return server, port
     server.terminate()
     sys.exit("the app did not start; see the messages above")
 
@@ -226,7 +228,7 @@ def serve(store: Path) -> tuple[subprocess.Popen[bytes], int]:
 def measure(page: Page, port: int, server: subprocess.Popen[bytes]) -> None:
     """Open every page, cold and again, then click; seconds against their bounds, and the server's memory.
 
-    The first one finds a server that has imported nothing and a browser that has not the app's scripts.
+    The first one finds a server that has drawn nothing and a browser that has not the app's scripts.
     """
     for name, (words, element) in CONTENT.items():
         for kind in ("cold", "again"):

@@ -16,12 +16,12 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 import workbench
-from workbench.app_process import loaded
+from workbench.app_process import load
 from workbench.comparison import Comparison
 from workbench.recommendation import Recommendation
 from workbench.reports import RunOverview
 
-loaded()  # before any page: sessions are threads, and Altair uses a pandas that another one has only half imported
+load()  # before any page: sessions are threads, and Altair uses a pandas that another one has only half imported
 
 # Drawn here, because Streamlit fetches its own icons for a browser's tab from the network.
 ICON = """<svg xmlns="http://www.w3.org/2000/svg" width="64" height="64" viewBox="0 0 64 64">

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 RESAMPLES = 2000
 _KEPT_UP_TO = 2_000  # rows; their counts take 32 MB
 _ROWS_AT_ONCE = 200
+_RESAMPLES_AT_ONCE = 100
 DIFFERENCE_PRIOR = (-1.0, 1.0)  # one question lost, one won
 SCORE_PRIOR = (0.0, 1.0)  # one wrong answer, one right
 MOST_QUESTIONS = 100_000  # more than this nobody will ask
@@ -68,12 +69,14 @@ def intervals(rows: Array, confidence: float, *, prior: Sequence[float] = (), se
     found: list[Interval | None] = []
     for start in range(0, len(rows), _ROWS_AT_ONCE):
         part = rows[start : start + _ROWS_AT_ONCE]
-        for values, means in zip(part, resampled_means(part, prior=prior, seed=seed), strict=True):
-            if means is None:
+        means = resampled_means(part, prior=prior, seed=seed)
+        ends = iter(_bounds([each for each in means if each is not None], confidence))
+        for values, known in zip(part, means, strict=True):
+            if known is None:
                 found.append(None)
                 continue
             kept = values[~np.isnan(values)]
-            low, high = _bounds(means, confidence)
+            low, high = next(ends)
             found.append(Interval(mean=float(kept.mean()), low=low, high=high, n=len(kept)))
     return found
 
@@ -115,7 +118,7 @@ def paired_ratio(a: Array, b: Array, confidence: float, seed: int = 0) -> Interv
     if not both.any() or b[both].mean() <= 0:
         return None
     means = _resampled(np.column_stack([a[both], b[both]]), seed)
-    low, high = _bounds(means[:, 0] / np.maximum(means[:, 1], np.finfo(float).tiny), confidence)
+    ((low, high),) = _bounds([means[:, 0] / np.maximum(means[:, 1], np.finfo(float).tiny)], confidence)
     return Interval(mean=float(a[both].mean() / b[both].mean()), low=low, high=high, n=int(both.sum()))
 
 
@@ -345,10 +348,18 @@ def _kept_counts(n: int, seed: int) -> Array:
 @lru_cache(maxsize=4)
 def _counts(n: int, seed: int) -> NDArray[np.unsignedinteger[Any]]:
     generator = np.random.default_rng(seed)
-    return generator.multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.min_scalar_type(n))
+    counts = np.empty((RESAMPLES, n), dtype=np.min_scalar_type(n))
+    for start in range(0, RESAMPLES, _RESAMPLES_AT_ONCE):  # ten times as fast as drawing from a multinomial
+        part = counts[start : start + _RESAMPLES_AT_ONCE]
+        drawn = generator.integers(0, n, size=part.shape) + n * np.arange(len(part))[:, None]
+        part[:] = np.bincount(drawn.ravel(), minlength=part.size).reshape(part.shape)
+    return counts
 
 
-def _bounds(values: Array, confidence: float) -> tuple[float, float]:
+def _bounds(samples: Sequence[Array], confidence: float) -> list[tuple[float, float]]:
+    """The ends of the middle part of each sample."""
+    if not samples:
+        return []
     tail = (1 - confidence) / 2
-    low, high = np.quantile(values, [tail, 1 - tail])
-    return float(low), float(high)
+    found: list[tuple[float, float]] = np.quantile(np.array(samples), [tail, 1 - tail], axis=-1).T.tolist()
+    return found

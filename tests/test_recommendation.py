@@ -77,6 +77,24 @@ def test_decided_takes_the_cheapest_that_is_proven() -> None:
     assert "the joules" in reasons["dear"]
 
 
+def test_the_first_sentence_says_what_is_saved_and_what_it_costs() -> None:
+    best = drawn(0.6, 400, 1)
+    cheap = [0.0 if number < 4 else value for number, value in enumerate(best)]
+    found = choose(comparison({"dear": best, "cheap": cheap}, {"dear": 9, "cheap": 3}, margin=0.1))
+    assert found.verdict == "decided"
+    first, second, *others = sentences(found)
+    lost = sum(best[:4]) / 400
+    assert lost
+    assert "Against the best-scoring setup it needs 67 % fewer joules (67 to 67 %) per answer" in first
+    assert f"and token_f1 differs by -{lost:.3f} (" in first
+    assert second == f"The best-scoring setup is {found.reference.label} [dear]."
+    assert not any("joules" in sentence for sentence in others)
+    assert (
+        sentences(choose(comparison({"only": best}, {"only": 1}, margin=0.1)))[1]
+        == "It is also the best-scoring setup."
+    )
+
+
 def test_undecided_names_a_provisional_choice_and_how_many_questions_more() -> None:
     best = drawn(0.6, 30, 2)
     cheap = [0.0, *best[1:29], 1.0] if best[0] else [*best[:28], 0.0, 0.0]

@@ -46,6 +46,7 @@ def sentences(recommendation: Recommendation) -> list[str]:
             else "It is also the best-scoring setup."
         )
     else:
+        lines[0] = f"{lines[0]} {_gain(recommendation)}".rstrip()
         lines += _against(recommendation, reference)
     if recommendation.ties:
         others = ", ".join(f"{each.label} [{each.id}]" for each in recommendation.ties)
@@ -103,19 +104,29 @@ def _how_many_more(recommendation: Recommendation) -> str:
     return f"about {count:,} {kind} would decide"
 
 
-def _against(recommendation: Recommendation, reference: Configuration) -> list[str]:
-    difference = recommendation.difference
-    whom = "the reference" if recommendation.level == "reference" else "the best-scoring setup"
-    lines = []
+def _gain(recommendation: Recommendation) -> str:
+    """What the choice is for: the saving in what should be small, and what it costs in score."""
+    goal, difference = recommendation.goal, recommendation.difference
+    found = []
+    if (ratio := recommendation.savings.get(goal.minimise)) is not None:
+        found.append(f"it needs {_saving(goal.minimise, ratio)} per answer")
     if difference is not None:
-        lines.append(
-            f"Against {whom}, {reference.label} [{reference.id}]: {recommendation.goal.metric} {difference.mean:+.3f}"
-            f" ({difference.low:+.3f} to {difference.high:+.3f})."
-        )
-    parts = [_saving(unit, ratio) for unit, ratio in recommendation.savings.items()]
-    if parts:
-        lines.append(f"It needs {', '.join(parts)} per answer.")
+        found.append(f"{goal.metric} differs by {difference.mean:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})")
+    return f"Against {_whom(recommendation)} {', and '.join(found)}." if found else ""
+
+
+def _against(recommendation: Recommendation, reference: Configuration) -> list[str]:
+    lines = [f"{_whom(recommendation).capitalize()} is {reference.label} [{reference.id}]."]
+    others = [
+        _saving(unit, ratio) for unit, ratio in recommendation.savings.items() if unit != recommendation.goal.minimise
+    ]
+    if others:
+        lines.append(f"Against it the choice also needs {', '.join(others)} per answer.")
     return lines
+
+
+def _whom(recommendation: Recommendation) -> str:
+    return "the reference" if recommendation.level == "reference" else "the best-scoring setup"
 
 
 def _saving(unit: str, ratio: Interval) -> str:

@@ -26,8 +26,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from workbench import registry
+from workbench.booking import Recorder, stage
 from workbench.contracts import Meter
-from workbench.ledger import Recorder, stage
 from workbench.meters import gpu
 from workbench.meters._fake_nvml import FakeGpu, FakeNvml
 from workbench.meters._windows import Windows

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from tests.conftest import needs_minilm, passages
 from tests.test_retrievers import WordVectors
 from workbench import registry, tokens
+from workbench.booking import Recorder
 from workbench.compressors._similarity import by_words
 from workbench.contracts import Tools
 from workbench.errors import InputError
-from workbench.ledger import Recorder
 from workbench.meters.cpu_time import CpuTime
 from workbench.packing import MARK_TOKENS, pack
 from workbench.records import Passage

@@ -11,7 +11,8 @@ import pytest
 
 from tests.conftest import needs_embedded
 from workbench import registry
-from workbench.ledger import Recorder, add, spent, stage
+from workbench.booking import Recorder, stage
+from workbench.ledger import add, spent
 from workbench.pipeline import Pipeline, Task
 from workbench.records import Configuration, Corpus, Document, Question, Reading
 

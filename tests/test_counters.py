@@ -24,8 +24,9 @@ from hypothesis import strategies as st
 import workbench
 from tests.conftest import KEY, ROOT, experiment
 from workbench import registry
+from workbench.booking import Recorder, stage
 from workbench.coefficients import coefficients
-from workbench.ledger import Recorder, add, net, price, spent, stage
+from workbench.ledger import add, net, price, spent
 from workbench.meters import amd_gpu, apple, auto, gpu, rapl, server_process
 from workbench.meters._counters import library
 from workbench.meters._fake_amdsmi import FakeAmdGpu, FakeAmdSmi

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from tests.conftest import KEY, missing, needs_minilm
 from workbench import registry, weights
+from workbench.booking import Recorder
 from workbench.embedders._texts import unit, whole
 from workbench.errors import InfrastructureFailure, InputError, MachineError
 from workbench.index import Indexes
-from workbench.ledger import Recorder
 from workbench.meters.cpu_time import CpuTime
 from workbench.records import Corpus
 

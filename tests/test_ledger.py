@@ -11,20 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workbench.booking import Recorder, first_token, name_of, stage
 from workbench.errors import GenerationError, InfrastructureFailure, ModelFailure
-from workbench.ledger import (
-    Recorder,
-    add,
-    first_token,
-    name_of,
-    price,
-    scale,
-    spent,
-    split_generation,
-    stage,
-    standalone,
-    standalone_cost,
-)
+from workbench.ledger import add, price, scale, spent, split_generation, standalone, standalone_cost
 from workbench.records import (
     Answer,
     Coefficients,

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from tests.conftest import corpus_folder, needs_embedded
 from workbench import registry
+from workbench.booking import Recorder, stage
 from workbench.executors.local import LocalWorkers
-from workbench.ledger import Recorder, add, spent, stage
+from workbench.ledger import add, spent
 from workbench.library import load_corpus, load_evalset
 from workbench.meters._threads import Window, charge
 from workbench.meters.cpu_time import CpuTime

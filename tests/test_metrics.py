@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from tests.conftest import needs_minilm, passages
 from workbench import registry, templates
+from workbench.booking import Recorder
 from workbench.errors import InputError
-from workbench.ledger import Recorder
 from workbench.library import load_evalset
 from workbench.meters.cpu_time import CpuTime
 from workbench.metrics._judging import Judge, read_grade

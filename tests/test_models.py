@@ -13,8 +13,8 @@ import pytest
 from tests.conftest import answered, hosted, prompt
 from tests.fake_provider import Reply
 from workbench import registry
+from workbench.booking import Recorder, stage
 from workbench.errors import GenerationError, InfrastructureFailure, ModelFailure
-from workbench.ledger import Recorder, stage
 from workbench.meters.cpu_time import CpuTime
 from workbench.models.scripted import Fault
 from workbench.records import Completion, Decoding

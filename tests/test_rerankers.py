@@ -14,9 +14,9 @@ from tests.conftest import hosted, needs_embedded, needs_minilm, passages
 from tests.fake_provider import FakeProvider, Reply
 from tests.test_retrievers import WordVectors
 from workbench import registry
+from workbench.booking import Recorder
 from workbench.contracts import Tools
 from workbench.errors import InputError, MachineError, ModelFailure
-from workbench.ledger import Recorder
 from workbench.meters.cpu_time import CpuTime
 from workbench.records import Completion
 from workbench.rerankers.likelihood import yes_share

@@ -15,10 +15,10 @@ from langchain_core.retrievers import BaseRetriever
 
 from tests.conftest import needs_embedded, needs_minilm
 from workbench import registry, weights
+from workbench.booking import Recorder
 from workbench.contracts import Sources
 from workbench.errors import InfrastructureFailure, InputError, MachineError
 from workbench.index import Indexes
-from workbench.ledger import Recorder
 from workbench.meters.cpu_time import CpuTime
 from workbench.records import Chunk, Configuration, Corpus, Document, Passage, Question, Reading, Span, digest
 from workbench.retrievers._places import Places

@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import corpus_folder, needs_embedded
+from workbench.booking import BASE_STAGE
 from workbench.executors.local import LocalWorkers
-from workbench.ledger import BASE_STAGE, spent, standalone
+from workbench.ledger import spent, standalone
 from workbench.library import load_corpus, load_evalset
 from workbench.meters.cpu_time import CpuTime
 from workbench.models import scripted

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.booking import BASE_STAGE
 from workbench.contracts import Embedder, Meter
 from workbench.errors import InputError
-from workbench.ledger import BASE_STAGE, add, scale, standalone
+from workbench.ledger import add, scale, standalone
 from workbench.pipeline import Pipeline, Task
 from workbench.rates import FEWEST_ANSWERS, GENERATION, Rates, fit, generations, lacking
 from workbench.records import Answer, Configuration, Question, Reading, plugin_name

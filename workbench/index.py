@@ -16,9 +16,10 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from workbench import registry
+from workbench.booking import Recorder, one_work
 from workbench.contracts import Compressor, Embedder, Meter, ModelOf, Reranker, Retriever, Sources, Tools
 from workbench.errors import InputError
-from workbench.ledger import Recorder, add, one_work
+from workbench.ledger import add
 from workbench.records import (
     Chunk,
     Configuration,

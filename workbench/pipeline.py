@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from workbench import registry, templates
+from workbench.booking import Recorder, sees, stage
 from workbench.contracts import Compressor, Meter, Model, ModelOf, Reranker, Retriever
 from workbench.cutoff import DEEPEST
 from workbench.engines import Engines
 from workbench.errors import GenerationError, InfrastructureFailure, ModelFailure
 from workbench.examples import Examples
 from workbench.index import Indexes
-from workbench.ledger import Recorder, sees, stage
 from workbench.packing import best_sentence, distinct, pack
 from workbench.records import (
     ALL_PASSAGES,

@@ -111,7 +111,9 @@ def _gain(recommendation: Recommendation) -> str:
     if (ratio := recommendation.savings.get(goal.minimise)) is not None:
         found.append(f"it needs {_saving(goal.minimise, ratio)} per answer")
     if difference is not None:
-        found.append(f"{goal.metric} differs by {difference.mean:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})")
+        found.append(
+            f"{goal.metric} differs by {difference.mean:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
+        )
     return f"Against {_whom(recommendation)} {', and '.join(found)}." if found else ""
 
 

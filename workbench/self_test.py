@@ -13,11 +13,12 @@ from typing import Literal
 import psutil
 
 from workbench import registry
+from workbench.booking import Recorder, stage
 from workbench.coefficients import coefficients
 from workbench.contracts import Meter, Model
 from workbench.doctor import Finding
 from workbench.errors import WorkbenchError
-from workbench.ledger import Recorder, add, price, split_generation, stage
+from workbench.ledger import add, price, split_generation
 from workbench.records import IDLE, Coefficients, Decoding, Message, PluginChoice, Prompt, Reading, plugin_name
 
 _TABLE = Path(__file__).parent / "tables" / "decode_joules.csv"

@@ -14,11 +14,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from workbench.answered import Answered
+from workbench.booking import Recorder
 from workbench.confirmation import confirm, contenders, level_left
 from workbench.contracts import Meter, Metric, Standings, Strategy, Workers
 from workbench.control import Control
 from workbench.errors import InputError
-from workbench.ledger import Recorder, add, spent
+from workbench.ledger import add, spent
 from workbench.losses import place_of_loss
 from workbench.ordering import in_blocks
 from workbench.pipeline import Task

@@ -11,9 +11,10 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar, cast
 
+from workbench.booking import BASE_STAGE, name_of
 from workbench.contracts import Model
 from workbench.errors import GenerationError
-from workbench.ledger import BASE_STAGE, add, name_of, split_generation
+from workbench.ledger import add, split_generation
 from workbench.records import Completion, Decoding, Passage, Prompt, Reading, StageCost, digest
 
 _QUESTIONS_KEPT = 1024  # more than a round asks; of each question the work of all configurations

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from workbench.booking import stage
 from workbench.chunkers.sentences import sentences
 from workbench.compressors._similarity import Similarity, by_embedder, by_words
 from workbench.contracts import Tools
 from workbench.errors import InputError
-from workbench.ledger import stage
 from workbench.packing import MARK_TOKENS
 from workbench.records import Passage, PluginChoice
 

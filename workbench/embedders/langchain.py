@@ -12,9 +12,9 @@ from langchain_core.embeddings import Embeddings
 from numpy.typing import NDArray
 
 from workbench import hosted, tokens
+from workbench.booking import stage
 from workbench.embedders._texts import unit, whole
 from workbench.errors import InfrastructureFailure, MachineError
-from workbench.ledger import stage
 from workbench.models.langchain import _failure as failure
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench import registry
+from workbench.booking import stage
 from workbench.contracts import Embedder
-from workbench.ledger import stage
 from workbench.records import PluginChoice
 
 _MOST_TEXTS = 16384  # whose vectors are kept: configurations share accepted answers, passages and often answers

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from workbench import registry
+from workbench.booking import stage
 from workbench.contracts import Model
 from workbench.errors import GenerationError, InfrastructureFailure, InputError
-from workbench.ledger import stage
 from workbench.records import Answer, Completion, Decoding, Message, PluginChoice, Prompt, Score
 
 _PLACES = ("question", "accepted", "answer", "passages")

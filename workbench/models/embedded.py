@@ -17,10 +17,10 @@ from typing import Any, Literal
 
 import xllamacpp
 
+from workbench.booking import first_token
 from workbench.coefficients import vcpus
 from workbench.contracts import ModelFacts
 from workbench.errors import GenerationError, InfrastructureFailure, MachineError, ModelFailure
-from workbench.ledger import first_token
 from workbench.records import Completion, Decoding, Prompt
 from workbench.weights import find, require
 

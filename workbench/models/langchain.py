@@ -12,9 +12,9 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage
 
 from workbench import hosted, tokens
+from workbench.booking import first_token
 from workbench.contracts import ModelFacts
 from workbench.errors import GenerationError, InfrastructureFailure, MachineError, ModelFailure
-from workbench.ledger import first_token
 from workbench.records import Completion, Decoding, Prompt
 
 # How a provider's class may spell a setting; the first of its fields that matches is used.

@@ -11,9 +11,9 @@ import torch
 from sentence_transformers import CrossEncoder
 from transformers.utils import logging
 
+from workbench.booking import stage
 from workbench.contracts import Tools
 from workbench.errors import InputError, MachineError
-from workbench.ledger import stage
 from workbench.records import Passage
 from workbench.rerankers._scoring import ranked
 from workbench.retrievers._ranking import searchable

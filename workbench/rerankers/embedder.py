@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from workbench.booking import stage
 from workbench.contracts import Embedder, Tools
-from workbench.ledger import stage
 from workbench.records import Passage, PluginChoice
 from workbench.rerankers._scoring import ranked
 from workbench.retrievers._ranking import searchable

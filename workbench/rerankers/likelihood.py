@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from workbench.booking import stage
 from workbench.contracts import Model, Tools
 from workbench.errors import InputError, ModelFailure
-from workbench.ledger import stage
 from workbench.records import Decoding, Message, Passage, PluginChoice, Prompt
 from workbench.rerankers._scoring import ranked
 

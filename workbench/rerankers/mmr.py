@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from workbench.booking import stage
 from workbench.contracts import Embedder, Tools
 from workbench.errors import InputError
-from workbench.ledger import stage
 from workbench.records import Passage, PluginChoice
 from workbench.rerankers._scoring import in_order
 from workbench.retrievers._ranking import searchable

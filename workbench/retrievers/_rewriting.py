@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from workbench.booking import stage
 from workbench.contracts import Model
 from workbench.errors import InputError
-from workbench.ledger import stage
 from workbench.records import Decoding, Message, Prompt
 
 

@@ -10,9 +10,9 @@ import bm25s
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.booking import stage
 from workbench.contracts import Sources
 from workbench.errors import InputError
-from workbench.ledger import stage
 from workbench.records import Chunk
 from workbench.retrievers import _cache
 from workbench.retrievers._ranking import Ranking, check_depth, passages, searchable

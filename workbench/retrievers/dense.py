@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from workbench.booking import stage
 from workbench.contracts import Embedder, Sources
 from workbench.errors import InputError
-from workbench.ledger import stage
 from workbench.records import Chunk
 from workbench.retrievers import _vectors
 from workbench.retrievers._ranking import Ranking, check_depth, passages, searchable

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from workbench import tokens
+from workbench.booking import stage
 from workbench.chunkers import document as whole
 from workbench.contracts import Sources
 from workbench.errors import InputError
-from workbench.ledger import stage
 from workbench.packing import MARK_TOKENS
 from workbench.retrievers._ranking import Ranking, passages
 

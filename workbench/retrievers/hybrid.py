@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
+from workbench.booking import stage
 from workbench.contracts import Retriever, Sources
 from workbench.errors import InputError
-from workbench.ledger import stage
 from workbench.records import Chunk, Passage, PluginChoice
 from workbench.retrievers._ranking import CONSTANT, Ranking, best_sums, check_depth, fuse
 

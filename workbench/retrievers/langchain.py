@@ -9,9 +9,9 @@ from typing import Any
 from langchain_core.documents import Document as Found
 
 from workbench import registry
+from workbench.booking import stage
 from workbench.contracts import Sources
 from workbench.errors import InfrastructureFailure, InputError, WorkbenchError
-from workbench.ledger import stage
 from workbench.records import Corpus
 from workbench.retrievers._places import Places
 from workbench.retrievers._ranking import Ranking, check_depth, passages

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
+from workbench.booking import stage
 from workbench.contracts import Model, Retriever, Sources
 from workbench.errors import InputError
-from workbench.ledger import stage
 from workbench.records import PluginChoice
 from workbench.retrievers._ranking import CONSTANT, Ranking, fuse
 from workbench.retrievers._rewriting import check_positive, rewrite

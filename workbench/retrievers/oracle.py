@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+from workbench.booking import stage
 from workbench.contracts import Sources
-from workbench.ledger import stage
 from workbench.records import Question, Span
 from workbench.retrievers._ranking import Ranking, check_depth, passages
 

@@ -15,6 +15,7 @@ import workbench
 from tests.conftest import experiment, passages
 from workbench import schema
 from workbench.errors import StoreError
+from workbench.leases import LEASE_SECONDS
 from workbench.records import (
     Answer,
     Configuration,
@@ -29,7 +30,7 @@ from workbench.records import (
     StageCost,
 )
 from workbench.schema import RUNS, TEXTS
-from workbench.store import LEASE_SECONDS, RunRecord, Store
+from workbench.store import RunRecord, Store
 
 
 @pytest.fixture

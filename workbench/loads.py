@@ -9,7 +9,7 @@ import psutil
 
 from workbench.coefficients import restore
 from workbench.records import Triple
-from workbench.store import AT_WORK, Store, lease_holder
+from workbench.store import AT_WORK, Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ def process_load(run: str, before: Load | None = None, *, store: Store | None = 
     """
     store = store or Store(create=False)
     record = store.find(run)
-    process = lease_holder(store, record.id) if record is not None and record.state in AT_WORK else None
+    process = store.writer(record.id) if record is not None and record.state in AT_WORK else None
     if record is None or process is None:
         return None
     try:

@@ -6,43 +6,33 @@ Answers are stored once per (run, configuration, question, repeat), each with it
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
-import socket
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import psutil
 import sqlalchemy as sa
 from pydantic import TypeAdapter
 from sqlalchemy.engine import Connection
 
 from workbench.errors import InputError, StoreError
+from workbench.leases import HEARTBEAT_SECONDS, alive, identity, process_here
 from workbench.records import (
-    Answer,
-    Chunk,
     Configuration,
-    Failure,
     IndexFacts,
-    Ledger,
     OneOff,
-    Passage,
     Question,
-    Score,
     ScoredAnswer,
-    Span,
     Trial,
     TrialState,
     as_json,
-    digest,
 )
+from workbench.rows import BESIDES, answer_row, scored_answer
 from workbench.schema import (
     ANSWERS,
     CLAIMS,
@@ -57,17 +47,11 @@ from workbench.schema import (
     prepare,
 )
 
-HEARTBEAT_SECONDS = 5.0
-LEASE_SECONDS = 30.0
 AT_WORK = ("running", "paused")  # states in which a living process writes the run
 
-_BESIDES = ("completion", "prompt", "passages", "retrieved", "citations")  # columns that no figure is made from
-
-_LEDGER: TypeAdapter[Ledger] = TypeAdapter(Ledger)
 _ONE_OFF: TypeAdapter[OneOff] = TypeAdapter(OneOff)
 _QUESTION: TypeAdapter[Question] = TypeAdapter(Question)
 _INDEX_FACTS: TypeAdapter[IndexFacts] = TypeAdapter(IndexFacts)
-_FAILURE: TypeAdapter[Failure] = TypeAdapter(Failure)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,12 +215,12 @@ class Store:
     @contextmanager
     def lease(self, run: RunRecord) -> Iterator[None]:
         """Be the one writer of a run; ``StoreError`` if another living process is."""
-        me = _identity()
+        me = identity()
         with self.writing() as connection:
             owner, heartbeat = connection.execute(
                 sa.select(RUNS.c.owner, RUNS.c.heartbeat).where(RUNS.c.id == run.id)
             ).one()
-            if owner and _alive(owner, heartbeat):
+            if owner and alive(owner, heartbeat):
                 raise StoreError(
                     f"run {run.name!r} is being written by another process ({owner.split('|')[1]}); wait for it, or stop it first"
                 )
@@ -267,6 +251,14 @@ class Store:
                     )
             except StoreError:
                 continue  # the run's own next write reports it; a missed beat only ages the lease
+
+    def writer(self, run_id: int) -> int | None:
+        """The number of the process on this machine that writes a run; ``None`` where none does."""
+        with self.reading() as connection:
+            owner, heartbeat = connection.execute(
+                sa.select(RUNS.c.owner, RUNS.c.heartbeat).where(RUNS.c.id == run_id)
+            ).one()
+        return process_here(owner) if owner and alive(owner, heartbeat) else None
 
     def request(self, run_id: int, what: str | None) -> None:
         """Ask the process that writes a run for something (``stop``, ``pause``); ``None`` takes it back."""
@@ -426,7 +418,7 @@ class Store:
     def add_answers(self, run_id: int, answers: Sequence[ScoredAnswer]) -> None:
         """Store answers in one transaction; an answer that is there already is an error, never a second row."""
         texts: dict[str, str] = {}
-        rows = [_answer_row(run_id, scored, texts) for scored in answers]
+        rows = [answer_row(run_id, scored, texts) for scored in answers]
         new = [{"digest": key, "text": text} for key, text in texts.items() if key not in self._written]
         with self.writing() as connection:
             if new:
@@ -524,7 +516,7 @@ class Store:
         Without ``texts``, prompts and passages are blank; with ``figures_only`` there are no passages either, nor what was
         retrieved, cited and completed: much less to read.
         """
-        columns = [column for column in ANSWERS.c if not figures_only or column.name not in _BESIDES]
+        columns = [column for column in ANSWERS.c if not figures_only or column.name not in BESIDES]
         query = sa.select(*columns).where(ANSWERS.c.run_id == run_id)
         if configuration is not None:
             query = query.where(ANSWERS.c.configuration == configuration)
@@ -534,7 +526,7 @@ class Store:
         with self.reading() as connection:
             for rows in connection.execution_options(stream_results=True).execute(query).partitions(1000):
                 known = self._texts(connection, rows) if texts and not figures_only else {}
-                yield from (_scored_answer(row, known, figures_only=figures_only) for row in rows)
+                yield from (scored_answer(row, known, figures_only=figures_only) for row in rows)
 
     def _texts(self, connection: Connection, rows: Iterable[Any]) -> dict[str, str]:
         wanted = sorted(
@@ -545,12 +537,6 @@ class Store:
             query = sa.select(TEXTS).where(TEXTS.c.digest.in_(wanted[start : start + 500]))
             found.update({row.digest: row.text for row in connection.execute(query)})
         return found
-
-
-# ------------------------------------------------------------------------------------------------------ rows ↔ records
-
-
-_digest_of_passage = lru_cache(maxsize=16384)(digest)  # the same passages are found again and again
 
 
 def _changed(run_id: int, configurations: Collection[str]) -> sa.Update:
@@ -569,89 +555,9 @@ def _texts_of(connection: Connection, which: sa.ColumnElement[bool]) -> set[str]
     return found
 
 
-def _answer_row(run_id: int, scored: ScoredAnswer, texts: dict[str, str]) -> dict[str, Any]:
-    answer = scored.answer
-    prompt = None
-    if answer.prompt:
-        prompt = digest(answer.prompt)
-        texts[prompt] = answer.prompt
-    passages = []
-    for passage in answer.passages:
-        chunk = passage.chunk
-        key = _digest_of_passage(chunk.text)
-        texts[key] = chunk.text
-        passages.append(
-            [key, chunk.id, chunk.document_id, chunk.start, chunk.end, chunk.title, passage.score, passage.rank]
-        )
-    return {
-        "run_id": run_id,
-        "configuration": answer.configuration,
-        "question": answer.question,
-        "repeat": answer.repeat,
-        "text": answer.text,
-        "completion": answer.completion or None,
-        "failure": answer.failure
-        and {"kind": answer.failure.kind, "code": answer.failure.code, "message": answer.failure.message},
-        "failure_kind": answer.failure and answer.failure.kind,
-        "seconds": answer.seconds,
-        "seconds_to_first_token": answer.seconds_to_first_token,
-        "finish_reason": answer.finish_reason,
-        "undisturbed": answer.undisturbed,
-        "attempts": answer.attempts,
-        "prompt": prompt,
-        "passages": passages,
-        "retrieved": answer.retrieved,
-        "citations": answer.citations,
-        "reused": answer.reused,
-        "ledger": answer.ledger,
-        "scores": {score.metric: [score.value, score.reason] for score in scored.scores},
-        "loss": scored.loss or None,
-    }
-
-
-def _scored_answer(row: Any, texts: dict[str, str], *, figures_only: bool = False) -> ScoredAnswer:
-    rest = {} if figures_only else _rest(row, texts)
-    answer = Answer(
-        configuration=row.configuration,
-        question=row.question,
-        repeat=row.repeat,
-        text=row.text,
-        finish_reason=row.finish_reason,
-        seconds=row.seconds,
-        seconds_to_first_token=row.seconds_to_first_token,
-        ledger=_LEDGER.validate_python(row.ledger),
-        reused=tuple(row.reused),
-        undisturbed=row.undisturbed,
-        attempts=row.attempts,
-        failure=None if row.failure is None else _FAILURE.validate_python(row.failure),
-        **rest,
-    )
-    scores = tuple(Score(metric=metric, value=value, reason=reason) for metric, (value, reason) in row.scores.items())
-    return ScoredAnswer(answer=answer, scores=scores, loss=row.loss or "")
-
-
-def _rest(row: Any, texts: dict[str, str]) -> dict[str, Any]:
-    """What ``_BESIDES`` names, as an answer has it."""
-    passages = tuple(
-        Passage(
-            chunk=Chunk(id=key, document_id=document, start=start, end=end, title=title, text=texts.get(content, "")),
-            score=score,
-            rank=rank,
-        )
-        for content, key, document, start, end, title, score, rank in row.passages
-    )
-    return {
-        "completion": row.completion or "",
-        "citations": tuple(row.citations),
-        "passages": passages,
-        "retrieved": None if row.retrieved is None else tuple(itertools.starmap(Span, row.retrieved)),
-        "prompt": texts.get(row.prompt or "", ""),
-    }
-
-
 def _run_record(row: Any) -> RunRecord:
     state = row["state"]
-    if state in AT_WORK and not (row["owner"] and _alive(row["owner"], row["heartbeat"])):
+    if state in AT_WORK and not (row["owner"] and alive(row["owner"], row["heartbeat"])):
         state = "interrupted"
     return RunRecord(
         id=row["id"],
@@ -663,29 +569,3 @@ def _run_record(row: Any) -> RunRecord:
         experiment=row["experiment"],
         environment=row["environment"],
     )
-
-
-def lease_holder(store: Store, run_id: int) -> int | None:
-    """The id of the process on this machine that writes a run; ``None`` where none does."""
-    with store.reading() as connection:
-        owner, heartbeat = connection.execute(
-            sa.select(RUNS.c.owner, RUNS.c.heartbeat).where(RUNS.c.id == run_id)
-        ).one()
-    if not owner or not owner.startswith(f"{socket.gethostname()}|") or not _alive(owner, heartbeat):
-        return None
-    return int(owner.split("|")[1].split()[1])
-
-
-def _identity() -> str:
-    return f"{socket.gethostname()}|process {os.getpid()}|{psutil.Process().create_time():.2f}"
-
-
-def _alive(owner: str, heartbeat: float | None) -> bool:
-    """Whether a lease still holds: on this host by its process, elsewhere by its heartbeat."""
-    host, process, created = owner.split("|")
-    if host == socket.gethostname():
-        try:
-            return f"{psutil.Process(int(process.split()[1])).create_time():.2f}" == created
-        except psutil.Error:
-            return False
-    return heartbeat is not None and time.time() - heartbeat < LEASE_SECONDS

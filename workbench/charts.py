@@ -52,7 +52,7 @@ _COLOURS_OF_THE_PAGE = {
 }
 _LOGARITHMIC_FROM = 10.0  # times from the smallest cost to the largest
 _LABEL_WIDTH = 0.25  # of the axis
-_LONGEST_NAME = 46  # characters of a setup beside its lane
+_LONGEST_NAME = 64  # characters of a setup beside its lane
 
 
 def pareto(
@@ -158,7 +158,7 @@ def lane_key(number: int, label: str, after: str = "") -> str:
 
 def lane_axis() -> alt.Axis:
     """The axis of lanes by their keys."""
-    return alt.Axis(labelExpr="split(datum.value, '\\u0001')[1]", labelLimit=340, domain=False, ticks=False)
+    return alt.Axis(labelExpr="split(datum.value, '\\u0001')[1]", labelLimit=440, domain=False, ticks=False)
 
 
 def _points(comparison: Comparison, cost: str, chosen: str | None, reference: str | None) -> list[dict[str, Any]]:

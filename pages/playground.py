@@ -6,8 +6,9 @@ from typing import Any
 import streamlit as st
 
 import workbench
-from pages._frame import begin, choose, explained, keep
+from pages._frame import added_up, begin, choose, explained, keep, version_of
 from workbench.playground import LONGEST_QUESTION, MOST_SETUPS, Asked, Told, figures, setup_files
+from workbench.reports import RunOverview
 
 _LEDGER = {
     "stage": "Stage",
@@ -34,13 +35,23 @@ def setups_of(run: str) -> dict[str, tuple[str, Asked]]:
     return found | {file: (file, Asked(file=file)) for file in setup_files()}
 
 
-def chosen_setups(known: Mapping[str, tuple[str, Asked]]) -> list[str]:
+def first_setups(overview: RunOverview | None, known: Mapping[str, tuple[str, Asked]]) -> list[str]:
+    """What one most likely wants to ask: the recommended setup beside the best-scoring one, as soon as there are answers."""
+    found = []
+    if overview is not None and overview.answers:
+        _, recommendation, _ = added_up(*version_of(overview))
+        both = (recommendation.chosen, recommendation.reference)
+        found = list(dict.fromkeys(each.id for each in both if each is not None and each.id in known))
+    return found or list(known)[:1]
+
+
+def chosen_setups(known: Mapping[str, tuple[str, Asked]], first: list[str]) -> list[str]:
     """Up to three of them, kept in the address."""
     named = [key for key in st.query_params.get("setups", "").split(",") if key in known]
     chosen = st.multiselect(
         "Setups",
         list(known),
-        named[:MOST_SETUPS] or list(known)[:1],
+        named[:MOST_SETUPS] or first,
         format_func=lambda key: f"{known[key][0]} [{key}]" if key != known[key][0] else key,
         max_selections=MOST_SETUPS,
         key=f"setups of {','.join(known)}"[:200],
@@ -158,11 +169,11 @@ def adding(question: str, results: Results) -> None:
 
 
 beside = begin("Playground")
-names = [overview.record.name for overview in workbench.runs() if overview.configurations]
+overviews = {overview.record.name: overview for overview in workbench.runs() if overview.configurations}
 run = ""
-if names:
+if overviews:
     with beside:
-        run = choose("Run", "run", names, always=True)
+        run = choose("Run", "run", list(overviews), always=True)
 known = setups_of(run)
 if not known:
     st.info(
@@ -171,7 +182,7 @@ if not known:
     )
     st.page_link("pages/run.py", label="Start a run", icon=":material/play_circle:")
     st.stop()
-chosen = chosen_setups(known)
+chosen = chosen_setups(known, first_setups(overviews.get(run), known))
 question = st.text_area("Question", key="question", height=80, max_chars=LONGEST_QUESTION)
 template = edited(run, chosen)
 state: dict[str, Any] = st.session_state
@@ -182,7 +193,9 @@ if st.button("Ask", type="primary", icon=":material/send:", disabled=not chosen 
         results = asking(question, [known[key] for key in chosen], template)
         state["asked"] = (question, [known[key][0] for key in chosen], results)
         place.empty()
-if "asked" in state:
+if "asked" not in state:
+    st.caption("Each setup answers in a process of its own; its tokens, time and joules appear under the answer.")
+else:
     asked, labels, results = state["asked"]
     st.text(asked)
     for column, (number, label) in zip(st.columns(len(labels)), enumerate(labels), strict=True):

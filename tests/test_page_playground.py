@@ -105,6 +105,16 @@ def test_the_question_is_added_to_a_set_of_this_folder(setups: dict[str, str]) -
     assert "asks this already" in texts(app)
 
 
+def test_at_first_the_recommended_setup_stands_beside_the_best_scoring_one(store: Path) -> None:
+    filled_store(store)
+    app = sound(opened("playground", run="demo"))
+    recommendation = workbench.recommend("demo")
+    assert recommendation.chosen is not None
+    assert recommendation.reference is not None
+    assert app.multiselect[0].value == list(dict.fromkeys([recommendation.chosen.id, recommendation.reference.id]))
+    assert app.caption[-1].value.startswith("Each setup answers in a process of its own")
+
+
 def test_a_huge_or_failed_run_is_offered_all_the_same(store: Path) -> None:
     filled_store(store, answered=0.0, state="stopped")
     app = sound(opened("playground", run="demo"))

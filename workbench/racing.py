@@ -241,8 +241,10 @@ class Race(ABC):
         self._out.setdefault(int(row), reason)
 
     def _far_behind(self, whom: str) -> str:
-        gap, level = self._terms.inferior_share * self._terms.margin, self._terms.inferior_level
-        return f"worse than {whom} by more than {gap:g} (shown for it alone, at {1 - level:.3g})"
+        share, level = self._terms.inferior_share, self._terms.inferior_level
+        part = {1.0: "the margin", 0.5: "half the margin"}.get(share, f"{share:g} of the margin")
+        gap = share * self._terms.margin
+        return f"worse than {whom} by more than {gap:g}, {part} (shown for it alone, at {1 - level:.3g})"
 
     def _hold_against_bars(self, rows: Rows, new: slice, seconds: Array) -> None:
         if self._terms.floor is not None:

@@ -330,6 +330,55 @@ def test_a_certificate_is_right_and_nothing_cheaper_would_do(zeta: float) -> Non
     assert missed <= most
 
 
+def near_ties(seed: int, rows: int = 8, questions: int = 100) -> np.ndarray:
+    """All alike but for a few questions each."""
+    generator = np.random.default_rng(seed)
+    alike = generator.random(questions) < 0.6
+    return np.where(generator.random((rows, questions)) < 0.05, ~alike, alike).astype(float)
+
+
+def test_a_screening_lets_dearer_near_ties_go_before_the_evidence_is_there() -> None:
+    """A guess is enough for that."""
+    guessed = dearer = 0
+    for seed in range(10):
+        scores, costs = near_ties(seed), np.arange(1.0, 9.0)[:, None]
+        state = World(scores, costs).run(Terms(margin=0.1))
+        assert state.ended
+        assert state.pick is not None
+        assert scores[state.pick].mean() >= scores.mean(axis=1).max() - 0.1 - 1e-9
+        for row in range(state.pick + 1, 8):
+            common = min(state.asked[row], state.asked[state.pick])
+            gaps = scores[state.pick, :common] - scores[row, :common]
+            guessed += float(best_evidence((gaps + 1) / 2, 0.45, population=100)) < 10
+            dearer += 1
+    assert guessed > dearer / 2
+
+
+def test_a_screening_lets_nothing_go_on_a_guess_that_may_be_cheaper_than_the_pick() -> None:
+    scores = near_ties(3, rows=2)
+    noise = np.exp(np.random.default_rng(3).normal(0, 0.5, scores.shape))
+    alike, dearer = (World(scores, np.array([[1.0], [ratio]]) * noise) for ratio in (1.0, 9.0))
+    alike.run(Terms(margin=0.1))
+    state = dearer.run(Terms(margin=0.1))
+    assert state.pick == 0
+    assert dearer.answered.sum() < alike.answered.sum()
+
+
+@pytest.mark.parametrize("sort", ["binary", "losses only"])
+def test_a_screening_rarely_lets_one_go_that_is_better_by_more_than_the_margin(sort: str) -> None:
+    """The dearer one is one question beyond the margin better: that is missed about as often as a decision may be wrong."""
+    generator = np.random.default_rng(26)
+    runs, missed = 150, 0
+    for _ in range(runs):
+        scores = np.ones((2, 100)) if sort == "losses only" else np.tile(np.repeat([1.0, 0.0], [60, 40]), (2, 1))
+        scores[0, generator.choice(60, 11, replace=False)] = 0.0
+        if sort == "binary":
+            scores[0] = generator.permutation(scores[0])
+        scores = scores[:, generator.permutation(100)]
+        missed += World(scores, np.array([[1.0], [9.0]])).run(Terms(margin=0.1)).pick == 0
+    assert missed <= 0.1 * runs + 3.1 * sqrt(runs * 0.1 * 0.9)
+
+
 def test_a_race_asks_less_than_everything_and_never_one_that_is_closed_or_more_than_a_pilot_of_a_bound() -> None:
     scores, costs = landscape(21)
     world = World(scores, costs, closed=[2])

@@ -7,7 +7,7 @@ import numpy as np
 from workbench.contracts import Standings
 from workbench.racing import CHEAPER, Race, RaceState, Terms
 from workbench.sequential import Flags, PairTests, Rows, SwitchingTest
-from workbench.stats import Array
+from workbench.stats import DIFFERENCE_PRIOR, Array
 
 _LEADING = 4  # at the level screen, falling behind any of so many leading ones is enough
 _NO_LEADER_BEFORE = 3  # questions
@@ -63,6 +63,8 @@ class AgainstAll(Race):
         if self._terms.level == "screen":
             settled[list(self._out)] = True
         self._settled = settled | self._within.against(pick, self._rivals & ~settled)
+        if self._terms.level == "screen":
+            self._settled |= self._hardly_matter(pick, self._leader)
         self._settled[pick] = True
         perhaps_cheaper = self._weigh_costs(live, pick)
         self._certified = bool(self._settled[self._rivals].all() and self._meets_bars()[pick])
@@ -111,6 +113,24 @@ class AgainstAll(Race):
         for row in np.flatnonzero(self._live() & (data.asked == data.questions) & far):
             self._exclude(row, f"{gaps[row]:.3f} below the best over all {data.questions} questions")
 
+    def _hardly_matter(self, pick: int, leader: int) -> Flags:
+        """Which surely cost no less than the pick and are unlikely to be so good that it is not within the margin of them.
+
+        That is: better than the pick by more than the margin, or than the leader by more than what the margin leaves beyond
+        the reach that the pick was chosen by; the two share the error of a decision. A guess, which certifies nothing. It is
+        made after every step, and where it stops the questions nothing corrects it: so the fewer of all were asked, the less
+        likely it has to be.
+        """
+        asked, rare = self._data.asked, self._terms.screen_level / 2 / self._data.questions
+        likely = np.ones(len(asked), dtype=bool)
+        for base, above in (pick, self._terms.margin), (leader, self._terms.margin - self._reach):
+            better = self._probabilities(base, above, prior=DIFFERENCE_PRIOR)
+            likely &= better >= rare * np.minimum(asked, asked[base])
+        _, low, _ = self._cost_ratios(pick)
+        with np.errstate(invalid="ignore"):
+            found: Flags = ~likely & (low >= CHEAPER)
+        return found
+
     def _cheapest_likely(self, live: Flags) -> int:
         """The cheapest that is likely good enough; the pick keeps its place for longer than another needs to gain it."""
         leader = self._leader
@@ -119,7 +139,9 @@ class AgainstAll(Race):
         enough = np.full(len(live), 0.5)
         if self._pick is not None:
             enough[self._pick] = _KEPT_DOWN_TO
-        good = live & (self._data.asked > 0) & (self._probabilities(leader) >= enough) & self._meets_bars()
+        good = (
+            live & (self._data.asked > 0) & (self._probabilities(leader, -self._reach) >= enough) & self._meets_bars()
+        )
         likely = np.flatnonzero(good).tolist()
         known = [row for row in likely if not np.isnan(ratios[row])]
         if known:
@@ -188,7 +210,7 @@ class AgainstReference(Race):
         best = min(passed, key=lambda row: costs[row], default=None)
         open_rows = [row for row in running if row not in passed]
         open_rows = [row for row in open_rows if best is None or not data.asked[row] or costs[row] < costs[best]]
-        probability = self._probabilities(reference)
+        probability = self._probabilities(reference, -self._reach)
         likely = [row for row in open_rows if data.asked[row] and bars[row] and probability[row] >= 0.5]
         likely = [row for row in likely if costs[row] < CHEAPER]
         self._certified = best is not None

@@ -12,6 +12,9 @@ the selection of the candidate costs a factor), *not the best* α/2. That nothin
 inferior) has its own level. Single exclusions hold one by one, not all at once. Configurations that are out by a floor or
 a limit on latency are no rivals any more: a claim is about those that meet them.
 
+The level ``screen`` certifies nothing, so that it may also stop asking dearer ones that are merely unlikely to be better than
+the pick by more than the margin: near-ties, of which real runs are full, take most of the questions otherwise.
+
 Everything here is a function of the stored scores and costs: a race that is built anew and given the same answers comes to
 the same decisions, whatever it was asked in between. An answer that the deciding metric does not apply to counts 0.
 """
@@ -39,8 +42,8 @@ Level = Literal["screen", "every", "reference"]
 SCREEN_LEVEL = 0.1
 """The error of a single decision at the level ``screen``, unless the strategy says otherwise.
 
-At 0.2 replays end within δ and near the cheapest in 85 to 95 % of cases, at 0.1 in 97 % and more, for a fifth to a third more
-answers (``benchmarks/search.py``).
+At 0.2 replays end within δ and near the cheapest in 90 to 97 % of cases, at 0.1 in 95 % and more, for an eighth to a quarter
+more answers (``benchmarks/search.py``).
 """
 CHEAPER = 0.98
 """A configuration is cheaper than another when the whole interval of the ratio of their costs lies below this."""
@@ -85,7 +88,8 @@ class RaceState:
     those that take part.
 
     ``pick`` is the cheapest that is likely good enough, ``leader`` the best-scoring at the frontier, or the named reference.
-    ``settled`` marks those that the pick is within the margin of, that are not the best, or that do not meet the bars;
+    ``settled`` marks those that the pick is within the margin of (at the level ``screen``: likely), that are not the best, or
+    that do not meet the bars;
     ``certified``: all of them are, and the pick meets the bars as far as one knows. ``cheaper`` are live rows that cost less
     than the pick (the whole interval does) and are not shown inferior, ``ties`` live rows whose cost cannot be told from the
     pick's. ``out`` are those no longer in question, with the reason. ``ended``: nothing needs to be asked.
@@ -150,6 +154,7 @@ class Race(ABC):
     def __init__(self, terms: Terms, expected_costs: Array, questions: int, closed: Flags) -> None:
         rows = len(expected_costs)
         self._terms = terms
+        self._reach = (1 + terms.inferior_share) * terms.margin / 2  # how far below the best a pick may seem to be
         self._expected = expected_costs
         self._closed = closed
         self._rivals = ~closed
@@ -282,25 +287,30 @@ class Race(ABC):
         known = self._costs[:, :, : self._data.asked[base]]
         return cost_ratios(known, known[:, base], self._terms.confidence)
 
-    def _probabilities(self, leader: int) -> Array:
-        """That each row is at most (1 + ζ)δ/2 below the leader: by the normal, for the mean of all N questions."""
-        data, reach = self._data, (1 + self._terms.inferior_share) * self._terms.margin / 2
-        common = np.minimum(data.asked, data.asked[leader])
-        scores = data.scores[:, : data.asked[leader]]  # 0 where a row was asked less
-        own = scores[leader]
+    def _probabilities(self, base: int, above: float, *, prior: Sequence[float] = ()) -> Array:
+        """That each row is at least so far above a base (below, if negative): by the normal, for the mean of all N questions.
+
+        ``prior`` differences join those seen for the error, not for the mean.
+        """
+        data = self._data
+        common = np.minimum(data.asked, data.asked[base])
+        scores = data.scores[:, : data.asked[base]]  # 0 where a row was asked less
+        own = scores[base]
         with np.errstate(invalid="ignore", divide="ignore"):
-            means = (data.sums[np.arange(len(common)), common] - data.sums[leader, common]) / common
+            means = (data.sums[np.arange(len(common)), common] - data.sums[base, common]) / common
             squares = (
                 np.einsum("ij,ij->i", scores, scores) - 2 * (scores @ own) + np.append(0, np.cumsum(own**2))[common]
             )
-            variances = np.maximum(squares - common * means**2, 0.0) / np.maximum(common - 1, 1)
-            errors = np.sqrt(variances * (1 - common / data.questions) / common)
+            squares = np.maximum(squares - common * means**2, 0.0) + sum((value - means) ** 2 for value in prior)
+            count = common + len(prior)
+            variances = squares / np.maximum(count - 1, 1)
+            errors = np.sqrt(variances * (1 - common / data.questions) / count)
         normal = NormalDist()
         found = [
-            normal.cdf(above / error) if error > 1e-6 else float(above >= -1e-9)
-            for above, error in zip((means + reach).tolist(), errors.tolist(), strict=True)
+            normal.cdf(over / error) if error > 1e-6 else float(over >= -1e-9)
+            for over, error in zip((means - above).tolist(), errors.tolist(), strict=True)
         ]
-        found[leader] = 1.0
+        found[base] = 1.0
         return np.array(found)
 
 

@@ -251,7 +251,8 @@ class _Raced:
         times = "more" if ratio is None else f"{ratio.mean:.2f}×" if ratio.mean < 10 else f"{ratio.mean:.0f}×"
         if state.settled[row]:
             best = "the best score so far, but " if row == self._reference and row == state.leader else ""
-            return f"{best}{times} the {unit}, and at most the margin better{shown}", False
+            likely = "likely " if self._terms.level == "screen" else ""
+            return f"{best}{times} the {unit}, and {likely}at most the margin better{shown}", False
         return f"{times} the {unit}; whether it is better by more than the margin is not shown{shown}", not state.ended
 
     def _nearest_miss(self) -> str:

@@ -87,7 +87,8 @@ def _verdict_of_race(recommendation: Recommendation, chosen: Configuration) -> l
     if recommendation.screened_at is not None:
         lines.append(
             "The race was a screening: setups went out when they fell behind at a level of "
-            f"{recommendation.screened_at:.0%} each, so nothing is certified on the questions it used."
+            f"{recommendation.screened_at:.0%} each, dearer ones when they were unlikely to matter, so nothing is certified on "
+            "the questions it used."
         )
     return lines
 

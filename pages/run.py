@@ -67,8 +67,12 @@ def draw(progress: RunProgress, outlook: Outlook | None) -> None:
         st.text(progress.note)
     if not progress.total:
         return
-    share = min(progress.answers / progress.total, 1.0)
-    st.progress(share, text=f"{progress.answers:,} of {progress.total:,} answers")
+    left = progress.total - progress.answers
+    if progress.state == "finished" and left > 0:
+        st.progress(1.0, text=f"{progress.answers:,} answers; {left:,} more were not asked")
+    else:
+        share = min(progress.answers / progress.total, 1.0)
+        st.progress(share, text=f"{progress.answers:,} of {progress.total:,} answers")
     energy, seconds = progress.joules, progress.seconds
     places = st.columns(4 if progress.live else 3)
     places[0].metric(

@@ -271,6 +271,15 @@ def test_a_run_whose_process_is_still_ending_cannot_be_continued_yet(store: Path
     assert "Continue" in [button.label for button in sound(opened("run", run="demo")).button]
 
 
+def test_a_finished_race_is_whole_and_says_what_it_did_not_ask(store: Path) -> None:
+    filled_store(store, answered=0.75)
+    progress = workbench.watch("demo")
+    assert 0 < progress.answers < progress.total
+    bar = sound(opened("run", run="demo")).get("progress")[0].proto
+    assert bar.value == 100
+    assert bar.text == f"{progress.answers} answers; {progress.total - progress.answers} more were not asked"
+
+
 def test_failures_are_shown_where_the_trial_is(store: Path) -> None:
     filled_store(store, model_failures=2, infrastructure_failures=3)
     configuration = workbench.watch("demo").trials[-1].configuration.id

@@ -284,26 +284,28 @@ def saving(content: Mapping[str, Any], base: str) -> None:
     with st.container(horizontal=True):
         save = st.button("Save", icon=":material/save:")
         start = st.button("Save and start", type="primary", icon=":material/play_arrow:")
+    # A plain mapping: nothing comes between the start and a note in it, as a second click can before the session's state.
+    started: dict[str, Any] = st.session_state.setdefault("started", {})
     if save or start:
         with explained("The experiment was not saved."):
             path = workbench.save_experiment(content, name, replace=replace)
             st.success("Saved; `workbench run` takes it by its name.", icon=":material/task_alt:")
             st.code(str(path), language=None)
-            if start and not under_way(name, content):
+            if start and not under_way(started, name, content):
                 run = workbench.free_name(name)
                 workbench.start(path, run)
-                st.session_state["started"] = run, name, content
+                started.update(run=run, name=name, content=content)
                 keep("run", run)
-    if "started" in st.session_state:
-        run, *_ = st.session_state["started"]
+    if started:
+        run = started["run"]
         st.text(f"Run {run} was started.")
         st.page_link("pages/run.py", label="Watch it", icon=":material/play_circle:", query_params={"run": run})
 
 
-def under_way(name: str, content: Mapping[str, Any]) -> bool:
+def under_way(started: Mapping[str, Any], name: str, content: Mapping[str, Any]) -> bool:
     """Whether the last run started here is of just this and still going on: a second click starts no second one."""
-    run, *what = st.session_state.get("started", (None,))
-    return what == [name, content] and workbench.watch(run).live
+    same = (started.get("name"), started.get("content")) == (name, content)
+    return same and workbench.watch(started["run"]).live
 
 
 beside = begin("Experiment")

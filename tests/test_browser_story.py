@@ -72,12 +72,14 @@ def upload(page: Page, name: str, documents: tuple[str, bytes], questions: tuple
     drawn(page)
     page.get_by_text("Bring your own data").click()
     for place, (file, content) in enumerate((documents, questions)):
-        page.locator("input[type=file]").nth(place).set_input_files(
+        uploader = page.get_by_test_id("stFileUploader").nth(place)
+        uploader.locator("input[type=file]").set_input_files(
             {"name": file, "mimeType": "text/plain", "buffer": content}
         )
-        chip = page.get_by_test_id("stFileUploader").nth(place).get_by_test_id("stFileChip")
-        expect(chip).to_have_text(re.compile(r"\d ?K?B$"))  # its size, once it is there
-    drawn(page)
+        expect(uploader.get_by_test_id("stFileChip")).to_have_text(
+            re.compile(r"\d ?K?B$")
+        )  # its size, once it is there
+        drawn(page)
     entered(page, "Name of the data", name)
     page.get_by_role("button", name="Import", exact=True).click()
 

@@ -194,7 +194,9 @@ if st.button("Ask", type="primary", icon=":material/send:", disabled=not chosen 
         state["asked"] = (question, [known[key][0] for key in chosen], results)
         place.empty()
 if "asked" not in state:
-    st.caption("Each setup answers in a process of its own; its tokens, time and joules appear under the answer.")
+    st.caption(
+        "The setups answer in turn, in a process apart from this page; tokens, time and joules appear under each answer."
+    )
 else:
     asked, labels, results = state["asked"]
     st.text(asked)

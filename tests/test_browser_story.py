@@ -76,9 +76,8 @@ def upload(page: Page, name: str, documents: tuple[str, bytes], questions: tuple
         uploader.locator("input[type=file]").set_input_files(
             {"name": file, "mimeType": "text/plain", "buffer": content}
         )
-        expect(uploader.get_by_test_id("stFileChip")).to_have_text(
-            re.compile(r"\d ?K?B$")
-        )  # its size, once it is there
+        # Its size, once it is there.
+        expect(uploader.get_by_test_id("stFileChip")).to_have_text(re.compile(r"\d ?K?B$"))
         drawn(page)
     entered(page, "Name of the data", name)
     page.get_by_role("button", name="Import", exact=True).click()

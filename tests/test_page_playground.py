@@ -112,7 +112,7 @@ def test_at_first_the_recommended_setup_stands_beside_the_best_scoring_one(store
     assert recommendation.chosen is not None
     assert recommendation.reference is not None
     assert app.multiselect[0].value == list(dict.fromkeys([recommendation.chosen.id, recommendation.reference.id]))
-    assert app.caption[-1].value.startswith("Each setup answers in a process of its own")
+    assert app.caption[-1].value.startswith("The setups answer in turn, in a process apart from this page")
 
 
 def test_a_huge_or_failed_run_is_offered_all_the_same(store: Path) -> None:

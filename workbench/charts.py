@@ -117,9 +117,7 @@ def svg(chart: alt.LayerChart, width: int = 1060) -> str:
 # ------------------------------------------------------------------------------------------------------------ parts
 
 
-def layered(
-    layers: Sequence[alt.Chart], data: Mapping[str, Sequence[Mapping[str, Any]]], **properties: Any
-) -> alt.LayerChart:
+def layered(layers: list[alt.Chart], data: dict[str, list[dict[str, Any]]], **properties: Any) -> alt.LayerChart:
     """A chart of layers in the looks that all charts have; the layers name the ``data`` they draw (``alt.NamedData``).
 
     Altair copies and checks a chart at every step of its making: data that stand in each layer would make that slow.
@@ -140,8 +138,7 @@ def layered(
             padding=12,
         ),
     )
-    named = {name: list(map(dict, rows)) for name, rows in data.items()}
-    return alt.LayerChart(layer=list(layers), datasets=named, config=looks, width="container", **properties)
+    return alt.LayerChart(layer=layers, datasets=data, config=looks, width="container", **properties)
 
 
 def nothing_to_draw(reason: str) -> alt.LayerChart:

@@ -19,13 +19,13 @@ def identity() -> str:
 
 def alive(owner: str, heartbeat: float | None) -> bool:
     """Whether a lease still holds: on this host by its process, elsewhere by its heartbeat."""
-    host, process, created = owner.split("|")
-    if host == socket.gethostname():
-        try:
-            return f"{psutil.Process(int(process.split()[1])).create_time():.2f}" == created
-        except psutil.Error:
-            return False
-    return heartbeat is not None and time.time() - heartbeat < LEASE_SECONDS
+    process = process_here(owner)
+    if process is None:
+        return heartbeat is not None and time.time() - heartbeat < LEASE_SECONDS
+    try:
+        return f"{psutil.Process(process).create_time():.2f}" == owner.split("|")[2]
+    except psutil.Error:
+        return False
 
 
 def process_here(owner: str) -> int | None:

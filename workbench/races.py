@@ -60,13 +60,14 @@ class AgainstAll(Race):
             live = self._live()
         self._pick = pick = self._cheapest_likely(live)
         settled = self._not_best.shown | self._barred
+        costs = self._cost_ratios(pick)
         if self._terms.level == "screen":
             settled[list(self._out)] = True
         self._settled = settled | self._within.against(pick, self._rivals & ~settled)
         if self._terms.level == "screen":
-            self._settled |= self._hardly_matter(pick, self._leader)
+            self._settled |= self._hardly_matter(pick, self._leader, costs)
         self._settled[pick] = True
-        perhaps_cheaper = self._weigh_costs(live, pick)
+        perhaps_cheaper = self._weigh_costs(live, pick, costs)
         self._certified = bool(self._settled[self._rivals].all() and self._meets_bars()[pick])
         if self._certified and not perhaps_cheaper.any():
             self._ended = True
@@ -113,7 +114,7 @@ class AgainstAll(Race):
         for row in np.flatnonzero(self._live() & (data.asked == data.questions) & far):
             self._exclude(row, f"{gaps[row]:.3f} below the best over all {data.questions} questions")
 
-    def _hardly_matter(self, pick: int, leader: int) -> Flags:
+    def _hardly_matter(self, pick: int, leader: int, costs: tuple[Array, Array, Array]) -> Flags:
         """Which surely cost no less than the pick and are unlikely to be so good that it is not within the margin of them.
 
         That is: better than the pick by more than the margin, or than the leader by more than what the margin leaves beyond
@@ -126,7 +127,7 @@ class AgainstAll(Race):
         for base, above in (pick, self._terms.margin), (leader, self._terms.margin - self._reach):
             better = self._probabilities(base, above, prior=DIFFERENCE_PRIOR)
             likely &= better >= rare * np.minimum(asked, asked[base])
-        _, low, _ = self._cost_ratios(pick)
+        _, low, _ = costs
         with np.errstate(invalid="ignore"):
             found: Flags = ~likely & (low >= CHEAPER)
         return found
@@ -148,9 +149,9 @@ class AgainstAll(Race):
             return min(known, key=lambda row: (ratios[row], -self._data.mean(row)))
         return max(likely, key=self._data.mean, default=leader)
 
-    def _weigh_costs(self, live: Flags, pick: int) -> Flags:
+    def _weigh_costs(self, live: Flags, pick: int, costs: tuple[Array, Array, Array]) -> Flags:
         """Which live ones cost less than the pick, and which cannot be told from it; returns those that perhaps cost less."""
-        ratio, low, high = self._cost_ratios(pick)
+        ratio, low, high = costs
         others = live.copy()
         others[pick] = False
         with np.errstate(invalid="ignore"):

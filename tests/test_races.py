@@ -364,6 +364,18 @@ def test_a_screening_lets_nothing_go_on_a_guess_that_may_be_cheaper_than_the_pic
     assert dearer.answered.sum() < alike.answered.sum()
 
 
+def test_a_screening_learns_from_all_how_much_differences_vary() -> None:
+    """Of two that rarely differ, the dearer one goes sooner where others rarely differ, too, than where nothing else is known."""
+
+    def asked(scores: np.ndarray, rows: int) -> int:
+        costs = np.arange(1.0, rows + 1)[:, None] * 2
+        return int(World(scores[:rows], costs).run(Terms(margin=0.1)).asked[:2].sum())
+
+    generator = np.random.default_rng(5)
+    matrices = [0.5 + generator.normal(0, 0.3, 100) / 3 + generator.normal(0, 0.05, (12, 100)) for _ in range(10)]
+    assert sum(asked(scores, 12) for scores in matrices) < 0.5 * sum(asked(scores, 2) for scores in matrices)
+
+
 @pytest.mark.parametrize("sort", ["binary", "losses only"])
 def test_a_screening_rarely_lets_one_go_that_is_better_by_more_than_the_margin(sort: str) -> None:
     """The dearer one is one question beyond the margin better: that is missed about as often as a decision may be wrong."""

@@ -7,7 +7,7 @@ import numpy as np
 from workbench.contracts import Standings
 from workbench.racing import CHEAPER, Race, RaceState, Terms
 from workbench.sequential import Flags, PairTests, Rows, SwitchingTest
-from workbench.stats import DIFFERENCE_PRIOR, Array
+from workbench.stats import Array
 
 _LEADING = 4  # at the level screen, falling behind any of so many leading ones is enough
 _NO_LEADER_BEFORE = 3  # questions
@@ -125,7 +125,7 @@ class AgainstAll(Race):
         asked, rare = self._data.asked, self._terms.screen_level / 2 / self._data.questions
         likely = np.ones(len(asked), dtype=bool)
         for base, above in (pick, self._terms.margin), (leader, self._terms.margin - self._reach):
-            better = self._probabilities(base, above, prior=DIFFERENCE_PRIOR)
+            better = self._probabilities(base, above)
             likely &= better >= rare * np.minimum(asked, asked[base])
         _, low, _ = costs
         with np.errstate(invalid="ignore"):

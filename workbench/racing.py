@@ -287,10 +287,12 @@ class Race(ABC):
         known = self._costs[:, :, : self._data.asked[base]]
         return cost_ratios(known, known[:, base], self._terms.confidence)
 
-    def _probabilities(self, base: int, above: float, *, prior: Sequence[float] = ()) -> Array:
+    def _probabilities(self, base: int, above: float) -> Array:
         """That each row is at least so far above a base (below, if negative): by the normal, for the mean of all N questions.
 
-        ``prior`` differences join those seen for the error, not for the mean.
+        How much differences to the base vary is taken from a row's own questions and, with the weight of a pilot at most, from
+        those of the others: ten answers that never differed do not show that none ever will. Where there are no others, one
+        question lost and one won stand in for them.
         """
         data = self._data
         common = np.minimum(data.asked, data.asked[base])
@@ -301,10 +303,14 @@ class Race(ABC):
             squares = (
                 np.einsum("ij,ij->i", scores, scores) - 2 * (scores @ own) + np.append(0, np.cumsum(own**2))[common]
             )
-            squares = np.maximum(squares - common * means**2, 0.0) + sum((value - means) ** 2 for value in prior)
-            count = common + len(prior)
-            variances = squares / np.maximum(count - 1, 1)
-            errors = np.sqrt(variances * (1 - common / data.questions) / count)
+            squares = np.where(common > 0, np.maximum(squares - common * means**2, 0.0), 0.0)
+            degrees = np.maximum(common - 1, 0)
+            others = self._rivals & (np.arange(len(common)) != base)
+            known = degrees[others].sum() - np.where(others, degrees, 0)
+            usual = (squares[others].sum() - np.where(others, squares, 0.0) + 1) / (known + 1)
+            weight = np.minimum(known + 2, self._pilot)
+            variances = (squares + weight * usual) / (degrees + weight)
+            errors = np.sqrt(variances * (1 - common / data.questions) / common)
         normal = NormalDist()
         found = [
             normal.cdf(over / error) if error > 1e-6 else float(over >= -1e-9)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from workbench.pareto import frontier
 from workbench.stats import (
+    BETS,
     DIFFERENCE_PRIOR,
     anytime_bound,
     anytime_difference,
@@ -29,6 +30,7 @@ from workbench.stats import (
     powers,
     questions_needed,
     sign_flip,
+    winning_bets,
 )
 
 scores = st.lists(st.floats(0, 1), min_size=1, max_size=40).map(np.array)
@@ -158,6 +160,7 @@ def test_a_point_without_a_cost_is_not_on_the_frontier() -> None:
 # ------------------------------------------------------------------------------------------------- anytime evidence
 
 thousandths = st.one_of(st.sampled_from([0, 500, 1000]), st.integers(0, 1000)).map(lambda number: number / 1000)
+strict = st.sampled_from([None, 0.5, 0.01])  # the level that bets are made for, if any
 populations = st.lists(thousandths, min_size=1, max_size=7).map(np.array)
 
 
@@ -170,20 +173,22 @@ def all_orders(values: np.ndarray) -> np.ndarray:
     return np.array(list(permutations(values)))
 
 
-@settings(max_examples=60)
-@given(populations, st.one_of(st.just(0.0), thousandths), st.sampled_from([1.2, 2.0, 5.0]))
-@example(np.array([0.3]), 0.0, 2.0)  # one question, which is also the last
-@example(np.array([0.0, 0.0, 0.0]), 0.0, 2.0)  # a boundary of 0
-@example(np.array([1.0, 1.0, 1.0, 1.0]), 0.0, 2.0)  # a boundary of 1
-@example(np.array([0.5, 0.5, 0.5]), 0.0, 2.0)  # all tied
-@example(np.array([1.0, 0.0, 0.0, 0.0, 0.0]), 0.0, 1.2)  # nothing is left once the one is seen
-@example(np.array([0.0, 0.0, 0.0, 1.0]), 0.9, 1.2)  # a boundary that soon leaves 0..1
+@settings(max_examples=90)
+@given(populations, st.one_of(st.just(0.0), thousandths), st.sampled_from([1.2, 2.0, 5.0]), strict)
+@example(np.array([0.3]), 0.0, 2.0, None)  # one question, which is also the last
+@example(np.array([0.0, 0.0, 0.0]), 0.0, 2.0, None)  # a boundary of 0
+@example(np.array([1.0, 1.0, 1.0, 1.0]), 0.0, 2.0, None)  # a boundary of 1
+@example(np.array([0.5, 0.5, 0.5]), 0.0, 2.0, None)  # all tied
+@example(np.array([1.0, 0.0, 0.0, 0.0, 0.0]), 0.0, 1.2, None)  # nothing is left once the one is seen
+@example(np.array([0.0, 0.0, 0.0, 1.0]), 0.9, 1.2, None)  # a boundary that soon leaves 0..1
 def test_evidence_against_what_is_true_is_at_most_one_on_average_over_all_orders(
-    values: np.ndarray, above: float, bar: float
+    values: np.ndarray, above: float, bar: float, level: float | None
 ) -> None:
     """At fixed times, and under rules that stop on the evidence or on the values."""
     orders = all_orders(values)
-    found, _ = evidence(orders, min(float(values.mean()) + above, 1.0), population=len(values))
+    boundary = min(float(values.mean()) + above, 1.0)
+    bets = BETS if level is None else winning_bets(boundary, level, len(values))
+    found, _ = evidence(orders, boundary, population=len(values), bets=bets)
     assert (found >= 0).all()
     assert (found.mean(axis=0) <= 1 + 1e-9).all()
     sums = np.cumsum(orders, axis=1)
@@ -282,20 +287,42 @@ def bad_by_one_question(kind: str, margin: float, n: int, generator: np.random.G
     return (gaps + 1) / 2
 
 
+@pytest.mark.parametrize("bold", [False, True])
 @pytest.mark.parametrize("rivals", [2, 12, 60, 200])
 @pytest.mark.parametrize("kind", ["losses only", "binary", "tied", "f1"])
-def test_pitfall_16_many_that_are_just_not_good_enough_are_rarely_certified(kind: str, rivals: int) -> None:
+def test_pitfall_16_many_that_are_just_not_good_enough_are_rarely_certified(kind: str, rivals: int, bold: bool) -> None:
     """K − 1 cheap ones one question beyond the margin, each held against the best at α/(2(K − 1)), watched all the way."""
     generator = np.random.default_rng(rivals)
     margin, n, alpha = 0.05, 60, 0.05
     runs = min(2000, 40_000 // rivals)
     values = bad_by_one_question(kind, margin, n, generator)
+    boundary, level = (1 - margin) / 2, alpha / (2 * (rivals - 1))
+    bets = winning_bets(boundary, level, n) if bold else BETS
     false = 0
     for _ in range(4):
         orders = generator.permuted(np.broadcast_to(values, (runs // 4, rivals - 1, n)), axis=-1)
-        evident = best_evidence(orders, (1 - margin) / 2, population=n) >= 2 * (rivals - 1) / alpha
+        evident = best_evidence(orders, boundary, population=n, bets=bets) >= 1 / level
         false += int(evident.any(axis=1).sum())
     assert false <= most_of(alpha / 2, runs // 4 * 4)
+
+
+@pytest.mark.parametrize(("population", "at_most"), [(60, 0.9), (200, 0.95), (2000, 1.02)])
+def test_bets_that_can_win_are_bolder_the_fewer_the_questions_and_the_stricter_the_level(
+    population: int, at_most: float
+) -> None:
+    """And they show few questions' worth at a strict level sooner than the mixture for any number of questions."""
+    at_ease, strictly = (winning_bets(0.475, level, population) for level in (0.1, 0.0005))
+    assert all(0 < bet < 1 for bet in at_ease + strictly)
+    assert min(at_ease) < min(strictly) <= BETS[-1] < max(strictly)
+    assert min(winning_bets(0.475, 0.0005, 2 * population)) <= min(strictly)
+    generator = np.random.default_rng(population)
+    gap = 1.5 / sqrt(population)
+    values = np.clip(0.475 + generator.normal(gap, 0.2, (200, population)), 0, 1)
+    asked = [
+        (evidence(values, 0.475, population=population, bets=bets)[0] < 2000).sum(axis=1).mean()
+        for bets in (strictly, BETS)
+    ]
+    assert asked[0] < at_most * asked[1]
 
 
 def peeked(values: np.ndarray, boundary: float, level: float, first: int) -> np.ndarray:

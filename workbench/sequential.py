@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import InputError
-from workbench.stats import BETS, Array, evidence
+from workbench.stats import BETS, Array, evidence, winning_bets
 
 Rows = NDArray[np.intp]
 Flags = NDArray[np.bool_]
@@ -65,11 +65,20 @@ class Prefixes:
 class MeanTests:
     """For every row whether the mean of its values in 0..1 is above a boundary: of a ``population``, or of values to come."""
 
-    def __init__(self, rows: int, boundary: float, level: float, *, population: int | None = None) -> None:
+    def __init__(
+        self,
+        rows: int,
+        boundary: float,
+        level: float,
+        *,
+        population: int | None = None,
+        bets: Sequence[float] = BETS,
+    ) -> None:
         self._boundary = boundary
         self._needed = 1 / level
         self._population = population
-        self._wealth: Array = np.ones((rows, len(BETS)))
+        self._bets = bets
+        self._wealth: Array = np.ones((rows, len(bets)))
         self._best: Array = np.ones(rows)
 
     @property
@@ -87,6 +96,7 @@ class MeanTests:
             before=before,
             asked=asked,
             wealth=self._wealth[rows],
+            bets=self._bets,
         )
         self._best[rows] = np.maximum(self._best[rows], path.max(axis=1))
 
@@ -102,15 +112,24 @@ class PairTests:
 
     ``named`` says which of a and b is the row that ``against`` is given. Once both have answered everything the means
     decide; at equality when ``ties``. What was found for a row is kept, so that asking again looks at new questions only.
+    ``bets`` are those that can win at this level within so many questions, unless others are given.
     """
 
     def __init__(
-        self, prefixes: Prefixes, boundary: float, level: float, *, named: str = "a", ties: bool = False
+        self,
+        prefixes: Prefixes,
+        boundary: float,
+        level: float,
+        *,
+        named: str = "a",
+        ties: bool = False,
+        bets: Sequence[float] | None = None,
     ) -> None:
         self._prefixes = prefixes
         self._boundary = boundary
         self._level = level
         self._named = named
+        self._bets = bets or winning_bets(boundary, level, prefixes.questions)
         self._slack = -1e-12 if ties else 1e-12
         self._known: dict[int, tuple[Rows, MeanTests]] = {}
 
@@ -119,7 +138,7 @@ class PairTests:
         data = self._prefixes
         if row not in self._known:
             count = len(data.asked)
-            tests = MeanTests(count, self._boundary, self._level, population=data.questions)
+            tests = MeanTests(count, self._boundary, self._level, population=data.questions, bets=self._bets)
             self._known[row] = np.zeros(count, dtype=np.intp), tests
         done, tests = self._known[row]
         common = np.minimum(data.asked, data.asked[row])
@@ -140,14 +159,17 @@ class SwitchingTest:
 
     Valid because the hypothesis holds against whichever row leads, as long as the leader of a question was chosen on
     earlier questions only. Wealth carries on over a change; the sums in it are those of the pair of the time. A row that
-    leads does not play against itself.
+    leads does not play against itself. ``bets`` as in ``PairTests``.
     """
 
-    def __init__(self, prefixes: Prefixes, boundary: float, level: float) -> None:
+    def __init__(
+        self, prefixes: Prefixes, boundary: float, level: float, *, bets: Sequence[float] | None = None
+    ) -> None:
         rows = len(prefixes.asked)
         self._prefixes = prefixes
         self._done: Rows = np.zeros(rows, dtype=np.intp)
-        self._tests = MeanTests(rows, boundary, level, population=prefixes.questions)
+        bets = bets or winning_bets(boundary, level, prefixes.questions)
+        self._tests = MeanTests(rows, boundary, level, population=prefixes.questions, bets=bets)
 
     @property
     def shown(self) -> Flags:

@@ -34,6 +34,7 @@ FLIPS = 9_999  # random sign patterns; up to _EXACT_FLIPS differences all patter
 
 BETS = (0.05, 0.1, 0.2, 0.35, 0.55, 0.8)
 """Shares of the wealth that the six players of the mixture bet; evidence is the mean of their wealths."""
+_BOLDEST = 0.95  # of all bets: one that loses nearly everything on a single 0
 
 _EXACT_FLIPS = 12
 _FLIPS_AT_ONCE = 500
@@ -179,6 +180,18 @@ def questions_needed(values: Array, boundary: float, confidence: float, *, prior
 # ------------------------------------------------------------------------------------------------- anytime evidence
 
 
+def winning_bets(boundary: float, level: float, population: int) -> tuple[float, ...]:
+    """As many bets as in ``BETS``, from the least that can win 1/level within so many values to nearly everything.
+
+    To second order a bet f on values with mean m + g and variance v wins f·g/m − f²v/2m² a value, most with f = g·m/v; that
+    comes to ln(1/level) within N values only where g ≥ √(2v·ln(1/level)/N), that is where f ≥ m·√(2·ln(1/level)/(N·v)). At a
+    mean of m the variance of values in 0..1 is at most m(1 − m). Smaller bets are lost to a proof at a strict level.
+    """
+    least = sqrt(2 * log(1 / level) * boundary / (population * (1 - boundary))) if boundary < 1 else inf
+    bets: list[float] = np.geomspace(min(max(least, BETS[0]), BETS[-1]), _BOLDEST, len(BETS)).tolist()
+    return tuple(bets)
+
+
 def evidence(
     values: Array,
     boundary: float,
@@ -187,6 +200,7 @@ def evidence(
     before: Array | None = None,
     asked: int = 0,
     wealth: Array | None = None,
+    bets: Sequence[float] = BETS,
 ) -> tuple[Array, Array]:
     """The evidence after each value against a mean of at most ``boundary``, and the wealth of each bet after the last.
 
@@ -197,16 +211,16 @@ def evidence(
     once the hypothesis has become impossible (m_t < 0). Given the ``wealth`` before, the game goes on, bit by bit as in one go.
     """
     growth = _growth(values, boundary, population, before, asked)
-    found, ended = np.zeros(values.shape), np.empty((*values.shape[:-1], len(BETS)))
+    found, ended = np.zeros(values.shape), np.empty((*values.shape[:-1], len(bets)))
     with np.errstate(over="ignore", under="ignore"):  # beyond either the wealth decides nothing any more
-        for number, bet in enumerate(BETS):
+        for number, bet in enumerate(bets):
             path = 1 + bet * growth
             if wealth is not None:
                 path[..., 0] *= wealth[..., number]
             np.cumprod(path, axis=-1, out=path)
             found += path
             ended[..., number] = path[..., -1]
-    return found / len(BETS), ended
+    return found / len(bets), ended
 
 
 def _growth(values: Array, boundary: float, population: int | None, before: Array | None, asked: int) -> Array:
@@ -224,11 +238,13 @@ def _growth(values: Array, boundary: float, population: int | None, before: Arra
     return growth
 
 
-def best_evidence(values: Array, boundary: float, *, population: int | None = None) -> Array:
+def best_evidence(
+    values: Array, boundary: float, *, population: int | None = None, bets: Sequence[float] = BETS
+) -> Array:
     """The highest evidence reached so far against a mean of at most ``boundary``, at least 1; shape of values but the last."""
     if not values.shape[-1]:
         return np.ones(values.shape[:-1])
-    found: Array = evidence(values, boundary, population=population)[0].max(axis=-1, initial=1.0)
+    found: Array = evidence(values, boundary, population=population, bets=bets)[0].max(axis=-1, initial=1.0)
     return found
 
 

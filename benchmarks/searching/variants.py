@@ -11,7 +11,7 @@ from benchmarks.searching.replay import Case, Desk, Found
 from workbench.races import AgainstAll
 from workbench.racing import CHEAPER, Terms
 from workbench.sequential import Flags, PairTests, Prefixes, Rows, SwitchingTest
-from workbench.stats import evidence
+from workbench.stats import evidence, winning_bets
 
 
 def all_pairs(case: Case) -> Found:
@@ -177,5 +177,6 @@ def _first(case: Case, row: int, boundary: float, level: float) -> Rows:
     """How many questions it takes until each configuration is shown in a test against a row; all where it is never shown."""
     questions = case.scores.shape[1]
     values = (case.scores[row] - case.scores + 1) / 2
-    reached = evidence(values, boundary, population=questions)[0] >= 1 / level
+    bets = winning_bets(boundary, level, questions)
+    reached = evidence(values, boundary, population=questions, bets=bets)[0] >= 1 / level
     return np.where(reached.any(axis=1), reached.argmax(axis=1) + 1, questions)

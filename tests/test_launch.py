@@ -121,7 +121,7 @@ def test_every_problem_is_named_before_anything_starts() -> None:
     with pytest.raises(InputError) as refused:
         workbench.start(path, " ")
     assert len(refused.value.problems) == 3
-    assert refused.value.problems[0] == "the run has no name; give it one"
+    assert refused.value.problems[0] == "a run has no name; give it one"
     assert not workbench.launched(" ")
 
 

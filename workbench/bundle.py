@@ -26,7 +26,7 @@ from workbench.errors import InputError
 from workbench.records import as_json, digest
 from workbench.schema import ANSWERS, CLAIMS, RUNS, SCHEMA, SCHEMA_VERSION, TALLIES, TEXTS
 from workbench.specification import Goal
-from workbench.store import AT_WORK, RunRecord, Store
+from workbench.store import AT_WORK, RunRecord, Store, problems_of_name
 
 FORMAT = 1
 MOST_BYTES = 4 * 2**30
@@ -87,7 +87,9 @@ def unpack(path: str | Path, *, name: str | None = None, store: Store | None = N
     with opened(Path(path)) as source:
         record = source.get("latest")
         name = name or record.name
-        if name == "latest" or store.find(name) is not None:
+        if problems := problems_of_name(name):
+            raise InputError(problems)
+        if store.find(name) is not None:
             raise InputError(f"a run cannot be imported as {name!r}: that name is taken; choose another with --name")
         with source.reading() as connection:
             run_id = _create(store, {**_run_row(record), "name": name})

@@ -27,7 +27,7 @@ from workbench.selection import choose_questions, unseen_questions, with_referen
 from workbench.session import Progress, Session
 from workbench.space import Points, points
 from workbench.specification import Experiment, read_experiment
-from workbench.store import AT_WORK, RunRecord, Store
+from workbench.store import AT_WORK, RunRecord, Store, problems_of_name
 from workbench.workers import PipelineFactory
 
 _RANKING_KEPT = 10
@@ -151,8 +151,8 @@ def _ranking_depth(metrics: Mapping[str, Metric]) -> int:
 
 def _open(store: Store, name: str, experiment: Experiment, here: dict[str, Any], fresh: bool) -> RunRecord:
     """The run to write: a new one, or the one of that name if it may be continued."""
-    if name == "latest":
-        raise InputError("a run cannot be named 'latest': that word means the newest run; choose another with --name")
+    if problems := problems_of_name(name):
+        raise InputError(problems)
     wanted = experiment.model_dump(mode="json")
     found = store.find(name)
     if found is not None and fresh:

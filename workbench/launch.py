@@ -32,7 +32,7 @@ from workbench.records import DEFAULT_AXES, HARNESS, Configuration, Energy, dige
 from workbench.reports import kept_split
 from workbench.specification import Experiment, find_experiment, read_experiment
 from workbench.standing import spent_so_far
-from workbench.store import AT_WORK, RunRecord, Store, default_url
+from workbench.store import AT_WORK, RunRecord, Store, default_url, problems_of_name
 
 WatchedState = Literal["starting", "failed", "running", "paused", "finished", "stopped", "interrupted"]
 
@@ -41,7 +41,6 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _CONTROL_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 _LOG_BYTES = 8192
 _LOG_LINES = 15
-_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +136,7 @@ def start(experiment: str | Path, name: str, *, store: Store | None = None, retr
     Raises ``InputError`` for everything wrong with the name or the file before any process starts.
     """
     name = name.strip()
-    problems = _problems_of(name)
+    problems = problems_of_name(name)
     try:
         read_experiment(experiment)
     except InputError as error:
@@ -243,16 +242,6 @@ def watch(run: str, *, store: Store | None = None) -> RunProgress:
 
 
 # ------------------------------------------------------------------------------------------------------------ parts
-
-
-def _problems_of(name: str) -> list[str]:
-    if not name:
-        return ["the run has no name; give it one"]
-    if name == "latest":
-        return ["a run cannot be named 'latest': that word means the newest run"]
-    if len(name) > _LONGEST_NAME or not name.isprintable():
-        return [f"a run's name has at most {_LONGEST_NAME} characters, all of them printable"]
-    return []
 
 
 def _existing_store() -> Store | None:

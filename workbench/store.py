@@ -49,6 +49,8 @@ from workbench.schema import (
 
 AT_WORK = ("running", "paused")  # states in which a living process writes the run
 
+_LONGEST_NAME = 200  # of a run, in characters
+
 _ONE_OFF: TypeAdapter[OneOff] = TypeAdapter(OneOff)
 _QUESTION: TypeAdapter[Question] = TypeAdapter(Question)
 _INDEX_FACTS: TypeAdapter[IndexFacts] = TypeAdapter(IndexFacts)
@@ -87,6 +89,19 @@ class KeptTally:
     stand: int
     numbers: bytes
     sums: str
+
+
+def problems_of_name(name: str) -> list[str]:
+    """What is wrong with a name for a run, each with the rule."""
+    if not name.strip():
+        return ["a run has no name; give it one"]
+    if name == "latest":
+        return ["a run cannot be named 'latest': that word means the newest run; choose another name"]
+    if len(name) > _LONGEST_NAME or not name.isprintable():
+        return [
+            f"a run cannot be named {name[:40]!r}: a name has at most {_LONGEST_NAME} characters, all of them printable"
+        ]
+    return []
 
 
 def default_url() -> str:

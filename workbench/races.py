@@ -7,7 +7,7 @@ import numpy as np
 from workbench.contracts import Standings
 from workbench.racing import CHEAPER, Race, RaceState, Terms
 from workbench.sequential import Flags, PairTests, Rows, SwitchingTest
-from workbench.stats import BETS, Array
+from workbench.stats import Array
 
 _LEADING = 4  # at the level screen, falling behind any of so many leading ones is enough
 _NO_LEADER_BEFORE = 3  # questions
@@ -40,12 +40,10 @@ class AgainstAll(Race):
         screening, others = terms.level == "screen", max(int(self._rivals.sum()) - 1, 1)
         within = terms.screen_level if screening else terms.alpha / (2 * others)
         inferior = (1 + terms.inferior_share * terms.margin) / 2
-        bets = BETS if screening else None  # a level that single chances pass needs no bold ones
-        self._within = PairTests(self._data, (1 - terms.margin) / 2, within, ties=True, bets=bets)
-        self._behind = PairTests(self._data, inferior, terms.inferior_level, bets=bets)
-        not_best = terms.screen_level if screening else terms.alpha / 2
-        self._not_best = SwitchingTest(self._data, 0.5, not_best, bets=bets)
-        self._inferior = SwitchingTest(self._data, inferior, terms.inferior_level, bets=bets)
+        self._within = PairTests(self._data, (1 - terms.margin) / 2, within, ties=True)
+        self._behind = PairTests(self._data, inferior, terms.inferior_level)
+        self._not_best = SwitchingTest(self._data, 0.5, terms.screen_level if screening else terms.alpha / 2)
+        self._inferior = SwitchingTest(self._data, inferior, terms.inferior_level)
         self._leaders: Rows = np.full(questions, -1, dtype=np.intp)
         self._wanted[~closed] = self._pilot
 

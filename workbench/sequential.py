@@ -112,24 +112,17 @@ class PairTests:
 
     ``named`` says which of a and b is the row that ``against`` is given. Once both have answered everything the means
     decide; at equality when ``ties``. What was found for a row is kept, so that asking again looks at new questions only.
-    ``bets`` are those that can win at this level within so many questions, unless others are given.
+    The bets are those that can win at this level within so many questions.
     """
 
     def __init__(
-        self,
-        prefixes: Prefixes,
-        boundary: float,
-        level: float,
-        *,
-        named: str = "a",
-        ties: bool = False,
-        bets: Sequence[float] | None = None,
+        self, prefixes: Prefixes, boundary: float, level: float, *, named: str = "a", ties: bool = False
     ) -> None:
         self._prefixes = prefixes
         self._boundary = boundary
         self._level = level
         self._named = named
-        self._bets = bets or winning_bets(boundary, level, prefixes.questions)
+        self._bets = winning_bets(boundary, level, prefixes.questions)
         self._slack = -1e-12 if ties else 1e-12
         self._known: dict[int, tuple[Rows, MeanTests]] = {}
 
@@ -159,16 +152,14 @@ class SwitchingTest:
 
     Valid because the hypothesis holds against whichever row leads, as long as the leader of a question was chosen on
     earlier questions only. Wealth carries on over a change; the sums in it are those of the pair of the time. A row that
-    leads does not play against itself. ``bets`` as in ``PairTests``.
+    leads does not play against itself. The bets are those of ``PairTests``.
     """
 
-    def __init__(
-        self, prefixes: Prefixes, boundary: float, level: float, *, bets: Sequence[float] | None = None
-    ) -> None:
+    def __init__(self, prefixes: Prefixes, boundary: float, level: float) -> None:
         rows = len(prefixes.asked)
         self._prefixes = prefixes
         self._done: Rows = np.zeros(rows, dtype=np.intp)
-        bets = bets or winning_bets(boundary, level, prefixes.questions)
+        bets = winning_bets(boundary, level, prefixes.questions)
         self._tests = MeanTests(rows, boundary, level, population=prefixes.questions, bets=bets)
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from workbench.contracts import Standings
-from workbench.racing import CHEAPER, Race, RaceState, Terms
+from workbench.racing import CHEAPER, Differences, Race, RaceState, Terms
 from workbench.sequential import Flags, PairTests, Rows, SwitchingTest
 from workbench.stats import Array
 
@@ -58,14 +58,15 @@ class AgainstAll(Race):
         if self._data.asked[self._leader] == self._data.questions:
             self._exclude_exactly()
             live = self._live()
-        self._pick = pick = self._cheapest_likely(live)
+        to_leader = self._differences(self._leader)
+        self._pick = pick = self._cheapest_likely(live, to_leader)
         settled = self._not_best.shown | self._barred
         costs = self._cost_ratios(pick)
         if self._terms.level == "screen":
             settled[list(self._out)] = True
         self._settled = settled | self._within.against(pick, self._rivals & ~settled)
         if self._terms.level == "screen":
-            self._settled |= self._hardly_matter(pick, self._leader, costs)
+            self._settled |= self._hardly_matter(pick, to_leader, costs)
         self._settled[pick] = True
         perhaps_cheaper = self._weigh_costs(live, pick, costs)
         self._certified = bool(self._settled[self._rivals].all() and self._meets_bars()[pick])
@@ -114,7 +115,7 @@ class AgainstAll(Race):
         for row in np.flatnonzero(self._live() & (data.asked == data.questions) & far):
             self._exclude(row, f"{gaps[row]:.3f} below the best over all {data.questions} questions")
 
-    def _hardly_matter(self, pick: int, leader: int, costs: tuple[Array, Array, Array]) -> Flags:
+    def _hardly_matter(self, pick: int, to_leader: Differences, costs: tuple[Array, Array, Array]) -> Flags:
         """Which surely cost no less than the pick and are unlikely to be so good that it is not within the margin of them.
 
         That is: better than the pick by more than the margin, or than the leader by more than what the margin leaves beyond
@@ -124,30 +125,26 @@ class AgainstAll(Race):
         """
         asked, rare = self._data.asked, self._terms.screen_level / 2 / self._data.questions
         likely = np.ones(len(asked), dtype=bool)
-        for base, above in (pick, self._terms.margin), (leader, self._terms.margin - self._reach):
-            better = self._probabilities(base, above)
-            likely &= better >= rare * np.minimum(asked, asked[base])
+        to_pick = to_leader if pick == to_leader.base else self._differences(pick)
+        for known, above in (to_pick, self._terms.margin), (to_leader, self._terms.margin - self._reach):
+            likely &= known.probabilities(above) >= rare * np.minimum(asked, asked[known.base])
         _, low, _ = costs
         with np.errstate(invalid="ignore"):
             found: Flags = ~likely & (low >= CHEAPER)
         return found
 
-    def _cheapest_likely(self, live: Flags) -> int:
+    def _cheapest_likely(self, live: Flags, to_leader: Differences) -> int:
         """The cheapest that is likely good enough; the pick keeps its place for longer than another needs to gain it."""
-        leader = self._leader
-        assert leader is not None
-        ratios, _, _ = self._cost_ratios(leader)
+        ratios, _, _ = self._cost_ratios(to_leader.base)
         enough = np.full(len(live), 0.5)
         if self._pick is not None:
             enough[self._pick] = _KEPT_DOWN_TO
-        good = (
-            live & (self._data.asked > 0) & (self._probabilities(leader, -self._reach) >= enough) & self._meets_bars()
-        )
+        good = live & (self._data.asked > 0) & (to_leader.probabilities(-self._reach) >= enough) & self._meets_bars()
         likely = np.flatnonzero(good).tolist()
         known = [row for row in likely if not np.isnan(ratios[row])]
         if known:
             return min(known, key=lambda row: (ratios[row], -self._data.mean(row)))
-        return max(likely, key=self._data.mean, default=leader)
+        return max(likely, key=self._data.mean, default=to_leader.base)
 
     def _weigh_costs(self, live: Flags, pick: int, costs: tuple[Array, Array, Array]) -> Flags:
         """Which live ones cost less than the pick, and which cannot be told from it; returns those that perhaps cost less."""
@@ -211,7 +208,7 @@ class AgainstReference(Race):
         best = min(passed, key=lambda row: costs[row], default=None)
         open_rows = [row for row in running if row not in passed]
         open_rows = [row for row in open_rows if best is None or not data.asked[row] or costs[row] < costs[best]]
-        probability = self._probabilities(reference, -self._reach)
+        probability = self._differences(reference).probabilities(-self._reach)
         likely = [row for row in open_rows if data.asked[row] and bars[row] and probability[row] >= 0.5]
         likely = [row for row in likely if costs[row] < CHEAPER]
         self._certified = best is not None

@@ -287,8 +287,8 @@ class Race(ABC):
         known = self._costs[:, :, : self._data.asked[base]]
         return cost_ratios(known, known[:, base], self._terms.confidence)
 
-    def _probabilities(self, base: int, above: float) -> Array:
-        """That each row is at least so far above a base (below, if negative): by the normal, for the mean of all N questions.
+    def _differences(self, base: int) -> Differences:
+        """What is known of every row's distance to a base, from the questions both answered, for the mean of all N questions.
 
         How much differences to the base vary is taken from a row's own questions and, with the weight of a pilot at most, from
         those of the others: ten answers that never differed do not show that none ever will. Where there are no others, one
@@ -311,12 +311,25 @@ class Race(ABC):
             weight = np.minimum(known + 2, self._pilot)
             variances = (squares + weight * usual) / (degrees + weight)
             errors = np.sqrt(variances * (1 - common / data.questions) / common)
+        return Differences(base=base, means=means, errors=errors)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Differences:
+    """Every row's mean score minus that of ``base``, with its standard error; NaN where no question is common."""
+
+    base: int
+    means: Array
+    errors: Array
+
+    def probabilities(self, above: float) -> Array:
+        """That each row is at least so far above the base (below, if negative), by the normal; 1 for the base itself."""
         normal = NormalDist()
         found = [
             normal.cdf(over / error) if error > 1e-6 else float(over >= -1e-9)
-            for over, error in zip((means - above).tolist(), errors.tolist(), strict=True)
+            for over, error in zip((self.means - above).tolist(), self.errors.tolist(), strict=True)
         ]
-        found[base] = 1.0
+        found[self.base] = 1.0
         return np.array(found)
 
 

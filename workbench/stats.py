@@ -34,7 +34,8 @@ FLIPS = 9_999  # random sign patterns; up to _EXACT_FLIPS differences all patter
 
 BETS = (0.05, 0.1, 0.2, 0.35, 0.55, 0.8)
 """Shares of the wealth that the six players of the mixture bet; evidence is the mean of their wealths."""
-_BOLDEST = 0.95  # of all bets: one that loses nearly everything on a single 0
+_BOLDEST = 0.95  # of all bets: it loses nearly everything on a single 0
+_APART = 2.5  # neighbouring bets of those that can win
 
 _EXACT_FLIPS = 12
 _FLIPS_AT_ONCE = 500
@@ -181,14 +182,16 @@ def questions_needed(values: Array, boundary: float, confidence: float, *, prior
 
 
 def winning_bets(boundary: float, level: float, population: int) -> tuple[float, ...]:
-    """As many bets as in ``BETS``, from the least that can win 1/level within so many values to nearly everything.
+    """Bets from the least that can win 1/level within so many values to the boldest, each at most 2.5 times the one before.
 
     To second order a bet f on values with mean m + g and variance v wins f·g/m − f²v/2m² a value, most with f = g·m/v; that
     comes to ln(1/level) within N values only where g ≥ √(2v·ln(1/level)/N), that is where f ≥ m·√(2·ln(1/level)/(N·v)). At a
-    mean of m the variance of values in 0..1 is at most m(1 − m). Smaller bets are lost to a proof at a strict level.
+    mean of m the variance of values in 0..1 is at most m(1 − m). A smaller bet only takes its share of the mixture; one that
+    is 1.6 times too bold still wins two thirds of what the right one does, so that more of them take more than they win.
     """
     least = sqrt(2 * log(1 / level) * boundary / (population * (1 - boundary))) if boundary < 1 else inf
-    bets: list[float] = np.geomspace(min(max(least, BETS[0]), BETS[-1]), _BOLDEST, len(BETS)).tolist()
+    least = min(max(least, BETS[0]), BETS[-1])
+    bets: list[float] = np.geomspace(least, _BOLDEST, 1 + ceil(log(_BOLDEST / least, _APART))).tolist()
     return tuple(bets)
 
 

@@ -142,10 +142,10 @@ def _needed(distance: Array, questions: int, agreed: Terms) -> Array:
 def _let_go(gap: Array, questions: int, agreed: Terms, sd: float = PAIRED_SD[_BEST_GUESS]) -> Array:
     """When a screening stops asking dearer configurations because they are unlikely to lie beyond a boundary ``gap`` away.
 
-    The first mark n where the normal says so with an error of ``level · n / 2N``: ``gap ≥ z sd √((1 − n/N) / n)``.
+    The first mark n where the normal says so with an error of ``level · n / 4N``: ``gap ≥ z sd √((1 − n/N) / n)``.
     """
     marks = _frontiers(questions, agreed.pilot)[1:]
-    rare = agreed.screen_level / 2 * marks / questions
+    rare = agreed.screen_level / 4 * marks / questions
     z = np.array([-NormalDist().inv_cdf(each) for each in rare.tolist()])
     needed = z * sd * np.sqrt((1 - marks / questions) / marks)
     place = np.searchsorted(-needed, -np.maximum(gap, 0.0))

@@ -119,11 +119,11 @@ class AgainstAll(Race):
         """Which surely cost no less than the pick and are unlikely to be so good that it is not within the margin of them.
 
         That is: better than the pick by more than the margin, or than the leader by more than what the margin leaves beyond
-        the reach that the pick was chosen by; the two share the error of a decision. A guess, which certifies nothing. It is
-        made after every step, and where it stops the questions nothing corrects it: so the fewer of all were asked, the less
-        likely it has to be.
+        the reach that the pick was chosen by; the two share half the error of a decision. A guess, which certifies nothing. It
+        is made after every step, and where it stops the questions nothing corrects it: so the fewer of all were asked, the
+        less likely it has to be.
         """
-        asked, rare = self._data.asked, self._terms.screen_level / 2 / self._data.questions
+        asked, rare = self._data.asked, self._terms.screen_level / 4 / self._data.questions
         likely = np.ones(len(asked), dtype=bool)
         to_pick = to_leader if pick == to_leader.base else self._differences(pick)
         for known, above in (to_pick, self._terms.margin), (to_leader, self._terms.margin - self._reach):

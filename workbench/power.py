@@ -23,9 +23,9 @@ configurations within .02, .05 and .10 of the best: 3, 8, 23 %; 5, 15, 37 %; 12,
 
 _POWER = 0.8
 _WAVE = 8  # configurations that a race against a named reference starts at a time
-_OVER_HINDSIGHT = {"screen": 0.9, "every": 1.4, "reference": 1.4}
-"""A race does not know its pick beforehand: it asked 1.2 to 1.6 times as much in simulations. A screening holds rivals against
-several leading ones at a level that single chances pass, which makes up for that: 0.7 to 1.0 times."""
+_OVER_HINDSIGHT = {"screen": 0.9, "every": 1.05, "reference": 1.1}
+"""What races asked in simulations, as a multiple of what their comparisons need for one who knows the pick: not knowing it
+costs questions, luck saves some, most at a level that single chances pass."""
 _DEAR_ARE_GOOD = 0.7  # rank correlation of cost and quality
 _DRAWS = 20
 _MANY = 2_000  # configurations, from where on a single draw says as much

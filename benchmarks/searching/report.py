@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import altair
 import numpy as np
@@ -20,7 +21,6 @@ from benchmarks.searching.trials import (
     EVERY,
     EXACT,
     HINDSIGHT,
-    OURS,
     REFERENCE,
     RIVALS,
     SCREEN,
@@ -30,6 +30,25 @@ from benchmarks.searching.trials import (
 _BOUND = 0.95  # one-sided confidence of binomial bounds
 _MANY = 300  # questions from which on the goals for many of them hold
 _VARIANTS = (BERNSTEIN, ALL_PAIRS, HINDSIGHT)
+_MARKS = {
+    SCREEN: ("#d55e00", "diamond"),
+    EVERY: ("#0072b2", "diamond"),
+    EXACT: ("#56b4e9", "diamond"),
+    REFERENCE: ("#009e73", "diamond"),
+    "random (ours)": ("#999999", "diamond"),
+    "tpe (ours)": ("#e69f00", "diamond"),
+    "halving (ours)": ("#cc79a7", "diamond"),
+    "full grid, sorted": ("#000000", "circle"),
+    "full grid, bootstrap": ("#000000", "square"),
+    "random 25 %": ("#999999", "circle"),
+    "random 50 %": ("#999999", "square"),
+    "Optuna TPE 25 %": ("#e69f00", "circle"),
+    "Optuna TPE 50 %": ("#e69f00", "square"),
+    "Optuna WilcoxonPruner": ("#56b4e9", "circle"),
+    "halving on means": ("#cc79a7", "circle"),
+    "confidence boxes": ("#0072b2", "circle"),
+}
+"""What is drawn: colours of Okabe and Ito, told apart by colour-blind people; diamonds are ours, kin share a colour."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,7 +263,7 @@ def draw_frontier(table: Sequence[Row], path: Path) -> None:
     """Evaluations against the share of sound picks, one panel per source, as SVG; margins of .05 and more together."""
     points: dict[tuple[str, str], list[Row]] = {}
     for row in table:
-        if row.margin >= 0.05 and row.source not in WORST_CASES and row.method not in (*_VARIANTS, DEAREST):
+        if row.margin >= 0.05 and row.source not in WORST_CASES and row.method in _MARKS:
             points.setdefault((f"{row.source}, {row.questions} questions", row.method), []).append(row)
     values = [
         {
@@ -252,23 +271,23 @@ def draw_frontier(table: Sequence[Row], path: Path) -> None:
             "method": method,
             "evaluations": float(np.mean([row.evaluations for row in found])),
             "sound": float(np.mean([row.sound for row in found])),
-            "kind": "ours" if method in OURS else "others",
         }
         for (source, method), found in points.items()
     ]
-    shown = [*(method for method in OURS if method not in (*_VARIANTS, DEAREST)), *RIVALS]
     chart = (
         altair.Chart(altair.Data(values=values), width=230, height=190)
         .mark_point(filled=True, size=90, opacity=0.9)
         .encode(
             x=altair.X("evaluations:Q", title="evaluations, share of the full grid", axis=altair.Axis(format="%")),
             y=altair.Y("sound:Q", title="sound picks", axis=altair.Axis(format="%"), scale=altair.Scale(domain=[0, 1])),
-            color=altair.Color("method:N", sort=shown, scale=altair.Scale(scheme="tableau20"), title=None),
-            shape=altair.Shape(
-                "kind:N", scale=altair.Scale(domain=["ours", "others"], range=["diamond", "circle"]), title=None
-            ),
+            color=_by_method(altair.Color, [colour for colour, _ in _MARKS.values()]),
+            shape=_by_method(altair.Shape, [shape for _, shape in _MARKS.values()]),
         )
         .facet(facet=altair.Facet("source:N", title=None), columns=3)
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(vl_convert.vegalite_to_svg(chart.to_json()), encoding="utf-8")
+
+
+def _by_method(channel: Callable[..., Any], marks: list[str]) -> Any:
+    return channel("method:N", scale=altair.Scale(domain=list(_MARKS), range=marks), title=None)

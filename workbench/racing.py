@@ -42,8 +42,8 @@ Level = Literal["screen", "every", "reference"]
 SCREEN_LEVEL = 0.1
 """The error of a single decision at the level ``screen``, unless the strategy says otherwise.
 
-At 0.2 replays end within δ and near the cheapest in 90 to 97 % of cases, at 0.1 in 95 % and more, for an eighth to a quarter
-more answers (``benchmarks/search.py``).
+At 0.2 replays end within δ and near the cheapest in 88 to 97 % of cases, at 0.1 in 91 % and more, for a fifth to a quarter
+more answers (``benchmarks/search.py``, other orders than its own).
 """
 CHEAPER = 0.98
 """A configuration is cheaper than another when the whole interval of the ratio of their costs lies below this."""

@@ -239,6 +239,7 @@ def measure(page: Page, port: int, server: subprocess.Popen[bytes]) -> None:
             said(f"{name}, {kind}", time.monotonic() - began, FIRST)
     page.goto(f"http://localhost:{port}/compare?run=huge")
     page.get_by_text("How the figures are known").wait_for()
+    page.locator("canvas").first.wait_for()  # a list that opens before the table is drawn closes again
     page.get_by_role("combobox", name="Order").press("ArrowDown")
     clicked(page, "compare: sort", lambda: page.get_by_role("option", name="highest first").click())
     clicked(page, "compare: show the frontier", lambda: page.get_by_role("radio", name="frontier").click())

@@ -1,8 +1,8 @@
 """Records a matrix of real answers for benchmarks/search.py: every configuration of an experiment, every question.
 
     python benchmarks/record.py                                    # what is recorded here
-    python benchmarks/record.py benchmarks/data/python-reference.yaml OUT.jsonl.gz
-    python benchmarks/record.py benchmarks/data/xquad.yaml OUT.jsonl.gz --data FOLDER
+    python benchmarks/record.py benchmarks/data/python-reference-retrieval.yaml OUT.jsonl.gz
+    python benchmarks/record.py benchmarks/data/xquad-retrieval.yaml OUT.jsonl.gz --data FOLDER
 
 The answers are asked through ``workbench.run`` and kept in a store under ``runs/``, so that the same command goes on after
 an interruption. What is written are numbers, identifiers and axes: the score of the deciding metric, standalone joules

@@ -149,6 +149,6 @@ def test_expected_questions_lie_between_none_and_all(count, questions, level: Le
 
 
 def test_the_level_of_a_certificate_pays_for_the_number_of_configurations():
-    assert power.within_level(Terms(margin=0.05, level="screen"), 60) == SCREEN_LEVEL
-    assert power.within_level(Terms(margin=0.05, level="every"), 60) == pytest.approx(0.05 / 118)
-    assert power.within_level(Terms(margin=0.05, level="every"), 1) == pytest.approx(0.025)
+    assert Terms(margin=0.05, level="screen").within_level(60) == SCREEN_LEVEL
+    assert Terms(margin=0.05, level="every").within_level(60) == pytest.approx(0.05 / 118)
+    assert Terms(margin=0.05, level="every").within_level(1) == pytest.approx(0.025)

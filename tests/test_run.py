@@ -293,7 +293,7 @@ def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_word_latest_cannot_name_a_run() -> None:
-    with pytest.raises(InputError, match="choose another name"):
+    with pytest.raises(InputError, match="--name"):
         workbench.run(experiment(), name="latest")
 
 

@@ -19,8 +19,10 @@ from benchmarks import record, search
 from benchmarks.searching.landscapes import LANDSCAPES, WORST_CASES, draw, worst_case
 from benchmarks.searching.matrix import Matrix, read_matrix, write_matrix
 from benchmarks.searching.replay import Case, Desk, play
-from benchmarks.searching.report import at_most, checks, rows
+from benchmarks.searching.report import MARKS, at_most, checks, rows
 from benchmarks.searching.trials import (
+    ALL_PAIRS,
+    BERNSTEIN,
     DEAREST,
     EVERY,
     EXACT,
@@ -316,3 +318,8 @@ def test_a_matrix_or_option_that_cannot_be_used_is_no_traceback(
 
 def test_ours_and_rivals_have_different_names() -> None:
     assert len(METHODS) == len(OURS) + 9
+
+
+def test_every_method_is_drawn_in_looks_of_its_own_but_variants_and_hindsight() -> None:
+    assert MARKS.keys() == METHODS.keys() - {BERNSTEIN, ALL_PAIRS, HINDSIGHT, DEAREST}
+    assert len(set(MARKS.values())) == len(MARKS)

@@ -33,7 +33,7 @@ def decidable(agreed: Terms, configurations: int, questions: int, unseen: int) -
 
 def _here(agreed: Terms, configurations: int, questions: int) -> Decidable:
     """These questions: everything is decided once all are asked; the margin is the one shown after half of them."""
-    within = power.within_level(agreed, configurations)
+    within = agreed.within_level(configurations)
     margins = [power.margin_here(_HALF * questions, questions, within, sd) for sd in PAIRED_SD]
     found = None if inf in margins else Estimate(*margins)
     needed = ceil(_needed_here(agreed.margin, within, questions)) if agreed.margin > 0 else questions

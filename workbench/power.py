@@ -78,11 +78,6 @@ def _planned(confidence: float) -> float:
     return sqrt(2 * log(1 / (1 - confidence))) + NormalDist().inv_cdf(_POWER)
 
 
-def within_level(agreed: Terms, configurations: int) -> float:
-    """The level of showing a candidate within the margin of another configuration, among so many."""
-    return agreed.screen_level if agreed.level == "screen" else agreed.alpha / (2 * max(configurations - 1, 1))
-
-
 def race(costs: Array, questions: int, agreed: Terms, *, seed: int = 0) -> Array:
     """Questions that a race asks of each configuration with these expected costs, before anything is known of their quality.
 
@@ -127,11 +122,11 @@ def _needed(distance: Array, questions: int, agreed: Terms) -> Array:
     inferior = agreed.inferior_share * agreed.margin
     best = int(np.argmin(distance))
     target = int(np.argmax(distance <= (agreed.margin + inferior) / 2))  # about where a race puts it
-    beaten = agreed.screen_level if agreed.level == "screen" else agreed.alpha / 2
-    within = questions_for(agreed.margin + distance - distance[target], within_level(agreed, len(distance)), questions)
-    bounded = np.minimum(within, questions_for(distance, beaten, questions))
+    spare = agreed.margin + distance - distance[target]
+    within = questions_for(spare, agreed.within_level(len(distance)), questions)
+    bounded = np.minimum(within, questions_for(distance, agreed.not_best_level, questions))
     if agreed.level == "screen":
-        bounded = np.minimum(bounded, _let_go(agreed.margin + distance - distance[target], questions, agreed))
+        bounded = np.minimum(bounded, _let_go(spare, questions, agreed))
     excluded = questions_for(distance - inferior, agreed.inferior_level, questions)
     needed = np.where(np.arange(len(distance)) < target, excluded, bounded)
     needed[[target, best]] = 0.0
@@ -139,15 +134,14 @@ def _needed(distance: Array, questions: int, agreed: Terms) -> Array:
     return needed
 
 
-def _let_go(gap: Array, questions: int, agreed: Terms, sd: float = PAIRED_SD[_BEST_GUESS]) -> Array:
+def _let_go(gap: Array, questions: int, agreed: Terms) -> Array:
     """When a screening stops asking dearer configurations because they are unlikely to lie beyond a boundary ``gap`` away.
 
-    The first mark n where the normal says so with an error of ``level · n / 4N``: ``gap ≥ z sd √((1 − n/N) / n)``.
+    The first mark n where the normal says so, as ``Terms.unlikely`` asks: ``gap ≥ z sd √((1 − n/N) / n)``.
     """
     marks = _frontiers(questions, agreed.pilot)[1:]
-    rare = agreed.screen_level / 4 * marks / questions
-    z = np.array([-NormalDist().inv_cdf(each) for each in rare.tolist()])
-    needed = z * sd * np.sqrt((1 - marks / questions) / marks)
+    z = np.array([-NormalDist().inv_cdf(each) for each in agreed.unlikely(marks, questions).tolist()])
+    needed = z * PAIRED_SD[_BEST_GUESS] * np.sqrt((1 - marks / questions) / marks)
     place = np.searchsorted(-needed, -np.maximum(gap, 0.0))
     return marks[np.minimum(place, len(marks) - 1)]
 

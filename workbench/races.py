@@ -37,12 +37,11 @@ class AgainstAll(Race):
 
     def __init__(self, terms: Terms, expected_costs: Array, questions: int, closed: Flags) -> None:
         super().__init__(terms, expected_costs, questions, closed)
-        screening, others = terms.level == "screen", max(int(self._rivals.sum()) - 1, 1)
-        within = terms.screen_level if screening else terms.alpha / (2 * others)
+        within = terms.within_level(int(self._rivals.sum()))
         inferior = (1 + terms.inferior_share * terms.margin) / 2
         self._within = PairTests(self._data, (1 - terms.margin) / 2, within, ties=True)
         self._behind = PairTests(self._data, inferior, terms.inferior_level)
-        self._not_best = SwitchingTest(self._data, 0.5, terms.screen_level if screening else terms.alpha / 2)
+        self._not_best = SwitchingTest(self._data, 0.5, terms.not_best_level)
         self._inferior = SwitchingTest(self._data, inferior, terms.inferior_level)
         self._leaders: Rows = np.full(questions, -1, dtype=np.intp)
         self._wanted[~closed] = self._pilot
@@ -64,9 +63,8 @@ class AgainstAll(Race):
         costs = self._cost_ratios(pick)
         if self._terms.level == "screen":
             settled[list(self._out)] = True
+            settled |= self._hardly_matter(pick, to_leader, costs)
         self._settled = settled | self._within.against(pick, self._rivals & ~settled)
-        if self._terms.level == "screen":
-            self._settled |= self._hardly_matter(pick, to_leader, costs)
         self._settled[pick] = True
         perhaps_cheaper = self._weigh_costs(live, pick, costs)
         self._certified = bool(self._settled[self._rivals].all() and self._meets_bars()[pick])
@@ -119,15 +117,13 @@ class AgainstAll(Race):
         """Which surely cost no less than the pick and are unlikely to be so good that it is not within the margin of them.
 
         That is: better than the pick by more than the margin, or than the leader by more than what the margin leaves beyond
-        the reach that the pick was chosen by; the two share half the error of a decision. A guess, which certifies nothing. It
-        is made after every step, and where it stops the questions nothing corrects it: so the fewer of all were asked, the
-        less likely it has to be.
+        the reach that the pick was chosen by. Guesses, which certify nothing.
         """
-        asked, rare = self._data.asked, self._terms.screen_level / 4 / self._data.questions
-        likely = np.ones(len(asked), dtype=bool)
+        data, likely = self._data, np.ones(len(self._data.asked), dtype=bool)
         to_pick = to_leader if pick == to_leader.base else self._differences(pick)
         for known, above in (to_pick, self._terms.margin), (to_leader, self._terms.margin - self._reach):
-            likely &= known.probabilities(above) >= rare * np.minimum(asked, asked[known.base])
+            common = np.minimum(data.asked, data.asked[known.base])
+            likely &= known.probabilities(above) >= self._terms.unlikely(common, data.questions)
         _, low, _ = costs
         with np.errstate(invalid="ignore"):
             found: Flags = ~likely & (low >= CHEAPER)

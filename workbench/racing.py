@@ -81,6 +81,23 @@ class Terms:
         """The error that a single exclusion may have."""
         return {"screen": self.screen_level, "every": self.alpha, "reference": self.alpha / 2}[self.level]
 
+    @property
+    def not_best_level(self) -> float:
+        """The error that showing one not to be the best may have."""
+        return self.screen_level if self.level == "screen" else self.alpha / 2
+
+    def within_level(self, configurations: int) -> float:
+        """The error that showing a candidate within the margin of another may have, among so many configurations."""
+        return self.screen_level if self.level == "screen" else self.alpha / (2 * max(configurations - 1, 1))
+
+    def unlikely(self, asked: Array, questions: int) -> Array:
+        """Below which probability a screening takes something to be unlikely after so many of its questions.
+
+        Half the error of a decision, shared by two guesses. They are made after every step, and where one stops the questions
+        nothing corrects it: so the fewer were asked, the less likely it has to be.
+        """
+        return self.screen_level / 4 * asked / questions
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RaceState:

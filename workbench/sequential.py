@@ -112,7 +112,6 @@ class PairTests:
 
     ``named`` says which of a and b is the row that ``against`` is given. Once both have answered everything the means
     decide; at equality when ``ties``. What was found for a row is kept, so that asking again looks at new questions only.
-    The bets are those that can win at this level within so many questions.
     """
 
     def __init__(
@@ -122,7 +121,6 @@ class PairTests:
         self._boundary = boundary
         self._level = level
         self._named = named
-        self._bets = winning_bets(boundary, level, prefixes.questions)
         self._slack = -1e-12 if ties else 1e-12
         self._known: dict[int, tuple[Rows, MeanTests]] = {}
 
@@ -130,9 +128,8 @@ class PairTests:
         """For every other row whether that is shown; of those that are not ``among``, what was known before."""
         data = self._prefixes
         if row not in self._known:
-            count = len(data.asked)
-            tests = MeanTests(count, self._boundary, self._level, population=data.questions, bets=self._bets)
-            self._known[row] = np.zeros(count, dtype=np.intp), tests
+            tests = _of_pairs(data, self._boundary, self._level)
+            self._known[row] = np.zeros(len(data.asked), dtype=np.intp), tests
         done, tests = self._known[row]
         common = np.minimum(data.asked, data.asked[row])
         for rows, start, stop in _steps(done, common, among & ~tests.shown):
@@ -152,15 +149,13 @@ class SwitchingTest:
 
     Valid because the hypothesis holds against whichever row leads, as long as the leader of a question was chosen on
     earlier questions only. Wealth carries on over a change; the sums in it are those of the pair of the time. A row that
-    leads does not play against itself. The bets are those of ``PairTests``.
+    leads does not play against itself.
     """
 
     def __init__(self, prefixes: Prefixes, boundary: float, level: float) -> None:
-        rows = len(prefixes.asked)
         self._prefixes = prefixes
-        self._done: Rows = np.zeros(rows, dtype=np.intp)
-        bets = winning_bets(boundary, level, prefixes.questions)
-        self._tests = MeanTests(rows, boundary, level, population=prefixes.questions, bets=bets)
+        self._done: Rows = np.zeros(len(prefixes.asked), dtype=np.intp)
+        self._tests = _of_pairs(prefixes, boundary, level)
 
     @property
     def shown(self) -> Flags:
@@ -178,6 +173,13 @@ class SwitchingTest:
                 if leader >= 0 and len(others):
                     self._tests.play_pairs(data, leader, others, others, first, last)
             self._done[rows] = stop
+
+
+def _of_pairs(prefixes: Prefixes, boundary: float, level: float) -> MeanTests:
+    """A test for every row, with the bets that can win within the questions there are."""
+    questions = prefixes.questions
+    bets = winning_bets(boundary, level, questions)
+    return MeanTests(len(prefixes.asked), boundary, level, population=questions, bets=bets)
 
 
 def _steps(done: Rows, wanted: Rows, among: Flags) -> Iterator[tuple[Rows, int, int]]:

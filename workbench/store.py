@@ -96,7 +96,9 @@ def problems_of_name(name: str) -> list[str]:
     if not name.strip():
         return ["a run has no name; give it one"]
     if name == "latest":
-        return ["a run cannot be named 'latest': that word means the newest run; choose another name"]
+        return [
+            "a run cannot be named 'latest': that word means the newest run; choose another, with --name on the command line"
+        ]
     if len(name) > _LONGEST_NAME or not name.isprintable():
         return [
             f"a run cannot be named {name[:40]!r}: a name has at most {_LONGEST_NAME} characters, all of them printable"

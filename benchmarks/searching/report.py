@@ -30,7 +30,7 @@ from benchmarks.searching.trials import (
 _BOUND = 0.95  # one-sided confidence of binomial bounds
 _MANY = 300  # questions from which on the goals for many of them hold
 _VARIANTS = (BERNSTEIN, ALL_PAIRS, HINDSIGHT)
-_MARKS = {
+MARKS = {
     SCREEN: ("#d55e00", "diamond"),
     EVERY: ("#0072b2", "diamond"),
     EXACT: ("#56b4e9", "diamond"),
@@ -263,7 +263,7 @@ def draw_frontier(table: Sequence[Row], path: Path) -> None:
     """Evaluations against the share of sound picks, one panel per source, as SVG; margins of .05 and more together."""
     points: dict[tuple[str, str], list[Row]] = {}
     for row in table:
-        if row.margin >= 0.05 and row.source not in WORST_CASES and row.method in _MARKS:
+        if row.margin >= 0.05 and row.source not in WORST_CASES and row.method in MARKS:
             points.setdefault((f"{row.source}, {row.questions} questions", row.method), []).append(row)
     values = [
         {
@@ -280,8 +280,8 @@ def draw_frontier(table: Sequence[Row], path: Path) -> None:
         .encode(
             x=altair.X("evaluations:Q", title="evaluations, share of the full grid", axis=altair.Axis(format="%")),
             y=altair.Y("sound:Q", title="sound picks", axis=altair.Axis(format="%"), scale=altair.Scale(domain=[0, 1])),
-            color=_by_method(altair.Color, [colour for colour, _ in _MARKS.values()]),
-            shape=_by_method(altair.Shape, [shape for _, shape in _MARKS.values()]),
+            color=_by_method(altair.Color, [colour for colour, _ in MARKS.values()]),
+            shape=_by_method(altair.Shape, [shape for _, shape in MARKS.values()]),
         )
         .facet(facet=altair.Facet("source:N", title=None), columns=3)
     )
@@ -290,4 +290,4 @@ def draw_frontier(table: Sequence[Row], path: Path) -> None:
 
 
 def _by_method(channel: Callable[..., Any], marks: list[str]) -> Any:
-    return channel("method:N", scale=altair.Scale(domain=list(_MARKS), range=marks), title=None)
+    return channel("method:N", scale=altair.Scale(domain=list(MARKS), range=marks), title=None)

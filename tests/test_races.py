@@ -376,6 +376,24 @@ def test_a_screening_learns_from_all_how_much_differences_vary() -> None:
     assert sum(asked(scores, 12) for scores in matrices) < 0.5 * sum(asked(scores, 2) for scores in matrices)
 
 
+@pytest.mark.parametrize(("seed", "pick", "instead_of"), [(842, 0, 2), (880, 0, 1), (925, 1, 2)])
+def test_a_screening_picks_none_that_a_surely_cheaper_one_is_no_worse_than(
+    seed: int, pick: int, instead_of: int
+) -> None:
+    generator = np.random.default_rng(seed)
+    means = generator.choice([0.03, 0.04, 0.05, 0.06, 0.07, 0.08], 6)
+    scores = (generator.random((6, 60)) < means[:, None]).astype(float)
+    state = World(scores, np.array([[0.04], [0.05], [2.4], [2.5], [2.6], [2.8]])).run(Terms(margin=0.05))
+    assert state.leader is not None
+    asked = state.asked[instead_of]
+    assert scores[state.leader].mean() - scores[pick].mean() > 0.025  # so that it had gone out: all 60 were asked
+    assert scores[pick, :asked].sum() >= scores[instead_of, :asked].sum()
+    assert state.pick == pick
+    assert pick not in state.out
+    assert state.settled[pick]
+    assert not set(state.cheaper + state.ties) & {pick, instead_of}
+
+
 @pytest.mark.parametrize("sort", ["binary", "losses only"])
 def test_a_screening_rarely_lets_one_go_that_is_better_by_more_than_the_margin(sort: str) -> None:
     """The dearer one is one question beyond the margin better: that is missed about as often as a decision may be wrong."""

@@ -70,12 +70,14 @@ class AgainstAll(Race):
         self._certified = bool(self._settled[self._rivals].all() and self._meets_bars()[pick])
         if self._certified and not perhaps_cheaper.any():
             self._ended = True
-            return
-        needed = (self._rivals & ~self._settled) | perhaps_cheaper
-        needed[[pick, self._leader]] = True
-        before = self._frontier
-        self._move(np.flatnonzero(needed))
-        self._leaders[before : self._frontier] = self._leader  # it was chosen on earlier questions only
+        else:
+            needed = (self._rivals & ~self._settled) | perhaps_cheaper
+            needed[[pick, self._leader]] = True
+            before = self._frontier
+            self._move(np.flatnonzero(needed))
+            self._leaders[before : self._frontier] = self._leader  # it was chosen on earlier questions only
+        if self._ended and self._terms.level == "screen":
+            self._prefer_no_worse(pick, costs)
 
     def _exclude_inferior(self) -> None:
         data = self._data
@@ -141,6 +143,23 @@ class AgainstAll(Race):
         if known:
             return min(known, key=lambda row: (ratios[row], -self._data.mean(row)))
         return max(likely, key=self._data.mean, default=to_leader.base)
+
+    def _prefer_no_worse(self, pick: int, costs: tuple[Array, Array, Array]) -> None:
+        """As a screening ends, the cheapest that costs surely less than the pick and scores no worse takes its place.
+
+        One that went out, for being more than ζδ below the best, may be as good as a pick that only seems to be within reach. It
+        must have answered whatever the pick answered: on fewer questions many are no worse by chance.
+        """
+        ratio, _, high = costs
+        asked, to_pick = self._data.asked, self._differences(pick)
+        with np.errstate(invalid="ignore"):
+            no_worse = (asked >= asked[pick]) & (to_pick.means >= -1e-12)
+            better = np.flatnonzero(self._rivals & self._meets_bars() & no_worse & (high < CHEAPER)).tolist()
+        if better:
+            self._pick = chosen = min(better, key=lambda row: ratio[row])
+            self._out.pop(chosen, None)
+            self._settled[chosen] = True
+            self._weigh_costs(self._live(), chosen, self._cost_ratios(chosen))
 
     def _weigh_costs(self, live: Flags, pick: int, costs: tuple[Array, Array, Array]) -> Flags:
         """Which live ones cost less than the pick, and which cannot be told from it; returns those that perhaps cost less."""

@@ -13,7 +13,8 @@ inferior) has its own level. Single exclusions hold one by one, not all at once.
 a limit on latency are no rivals any more: a claim is about those that meet them.
 
 The level ``screen`` certifies nothing, so that it may also stop asking dearer ones that are merely unlikely to be better than
-the pick by more than the margin: near-ties, of which real runs are full, take most of the questions otherwise.
+the pick by more than the margin: near-ties, of which real runs are full, take most of the questions otherwise. As it ends, it
+picks none that a surely cheaper one is no worse than.
 
 Everything here is a function of the stored scores and costs: a race that is built anew and given the same answers comes to
 the same decisions, whatever it was asked in between. An answer that the deciding metric does not apply to counts 0.

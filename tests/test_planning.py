@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from workbench.errors import InputError
 from workbench.footprint import Estimate
 from workbench.plan_report import print_plan, range_cell, seconds_cell
 from workbench.planning import plan
-from workbench.plans import Plan, as_mapping, compare_with_plan, from_mapping
+from workbench.plans import Plan, amount, as_mapping, compare_with_plan, from_mapping
 from workbench.records import Configuration, Decoding, as_json
 from workbench.sampling import KINDS, stand_in
 
@@ -235,11 +236,24 @@ def test_a_plan_is_kept_as_plain_data():
 def test_one_line_holds_the_plan_against_the_truth():
     found = plan(experiment())
     line = compare_with_plan(found, truth())
-    assert line.startswith("Planned against taken: answers 32.0 (32.0–32.0), 32.0 (+0%, inside); tokens ")
+    assert line.startswith("Planned against taken: answers 32.0 (32.0–32.0), 32.0 (+0%, inside); for those 32: tokens ")
     assert "seconds" in line
-    fewer = compare_with_plan(found, truth(questions={"limit": 2}))
-    assert "8.00 (-75%, outside)" in fewer
     assert "seconds not estimated" in compare_with_plan(planned(), truth())
+
+
+def test_where_other_answers_were_asked_than_expected_as_many_are_held_against_the_truth():
+    """A race may ask more or less than one expects: that is said of its answers, and not of what an answer takes."""
+    found = plan(experiment())
+    fewer = truth(questions={"limit": 2})
+    line = compare_with_plan(found, fewer)
+    assert "answers 32.0 (32.0–32.0), 8.00 (-75%, outside); for those 8: tokens " in line
+    asked = {figures.configuration.id: figures.answers for figures in fewer.figures}
+    expected = sum(found.one_answer[each].tokens.central * answers for each, answers in asked.items())
+    assert f"tokens {amount(expected)} (" in line
+    whole = [each.central for each in (found.grid.tokens_in, found.grid.tokens_out)]
+    assert sum(each.tokens.central for each in found.one_answer.values()) * 8 == pytest.approx(sum(whole))
+    without = compare_with_plan(replace(found, one_answer={}), fewer)
+    assert without.endswith("what one answer of each setup takes is not kept with this plan.")
 
 
 def test_the_command_prints_a_table_or_json():

@@ -23,7 +23,7 @@ from workbench.grids import Site
 from workbench.hosted import of_choices
 from workbench.impacts import site_of
 from workbench.library import load_corpus, load_evalset
-from workbench.plans import RACED, ModelPlan, Plan, Preparation, Work
+from workbench.plans import RACED, ModelPlan, OneAnswer, Plan, Preparation, Work
 from workbench.power import race
 from workbench.prices import price
 from workbench.racing import settings, terms
@@ -35,6 +35,7 @@ from workbench.tryout import Tryout
 from workbench.workload import PerAnswer, per_answer, runs_elsewhere, work
 
 _CONFIRMED = 2  # configurations that answer the test split: the pick and its reference
+_KEPT = 5_000  # configurations, up to which a plan tells what an answer of each takes
 
 Array = NDArray[np.float64]
 
@@ -123,6 +124,7 @@ def plan(
         region=site.region.name,
         calibrated=calibrate,
         planning_seconds=time.perf_counter() - started,
+        one_answer=_one_answer(configurations, each) if len(configurations) <= _KEPT else {},
     )
 
 
@@ -137,6 +139,18 @@ def _preparation(done: str, what: str, took: Took, known: Coefficients) -> Prepa
 
 def _estimate(values: Array) -> Estimate | None:
     return None if np.isnan(values).any() else Estimate(*map(float, values))
+
+
+def _one_answer(configurations: Sequence[Configuration], each: PerAnswer) -> dict[str, OneAnswer]:
+    tokens = each.tokens_in + each.tokens_out
+    return {
+        configuration.id: OneAnswer(
+            tokens=Estimate(*map(float, tokens[row])),
+            seconds=_estimate(each.seconds[row]),
+            joules=_estimate(each.joules[row]),
+        )
+        for row, configuration in enumerate(configurations)
+    }
 
 
 def _confirmation(each: PerAnswer, repeats: Array, questions: int, known: Coefficients, site: Site | None) -> Work:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -60,6 +60,15 @@ class ModelPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OneAnswer:
+    """What one answer of a configuration takes as it stands alone, tokens in and out together; ``None`` is not estimated."""
+
+    tokens: Estimate
+    seconds: Estimate | None
+    joules: Estimate | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decidable:
     """What questions can show: a claim, the margin they can decide it at (low, central, high over how much scores scatter),
     and how many questions the declared margin takes. ``promised``: the declared margin is not below what they can show."""
@@ -79,6 +88,7 @@ class Plan:
 
     ``confirmation`` is the test split, asked of a race's pick and its reference; ``None`` without such a split.
     ``merged``, ``impossible`` and ``refused`` say why there are fewer configurations than ``combinations``.
+    ``one_answer`` is by id of configuration, empty where there are too many of them to keep.
     """
 
     experiment: str
@@ -106,6 +116,7 @@ class Plan:
     region: str
     calibrated: bool
     planning_seconds: float
+    one_answer: Mapping[str, OneAnswer] = field(default_factory=dict)
 
     @property
     def expected(self) -> Work:
@@ -133,23 +144,34 @@ def from_mapping(stored: Mapping[str, Any]) -> Plan:
 
 
 def compare_with_plan(plan: Plan, comparison: Comparison) -> str:
-    """One line that holds what a plan expected against what a run's answers took, each as it stands alone."""
-    expected = plan.expected
-    planned_tokens = Estimate(
-        *(one + other for one, other in zip(expected.tokens_in, expected.tokens_out, strict=True))
-    )
-    joules = (
-        None
-        if expected.joules is None
-        else Estimate(expected.joules.low, expected.joules.central, expected.joules.high)
-    )
-    parts = [
-        _held("answers", expected.calls, float(sum(figures.answers for figures in comparison.figures))),
-        _held("tokens", planned_tokens, _taken(comparison, "tokens")),
-        _held("seconds", expected.seconds, _taken(comparison, "seconds")),
-        _held("joules", joules, _taken(comparison, "joules")),
-    ]
+    """One line that holds what a plan expected against what a run's answers took, each as it stands alone.
+
+    How many answers a race asks for depends on what nobody knows before it; tokens, seconds and joules are therefore held
+    against what was planned for as many answers of each configuration as there are.
+    """
+    asked = [figures for figures in comparison.figures if figures.answers]
+    count = sum(figures.answers for figures in asked)
+    parts = [_held("answers", plan.expected.calls, float(count))]
+    if all(figures.configuration.id in plan.one_answer for figures in asked):
+        each = [(figures.answers, plan.one_answer[figures.configuration.id]) for figures in asked]
+        planned = {
+            "tokens": _times([(answers, one.tokens) for answers, one in each]),
+            "seconds": _times([(answers, one.seconds) for answers, one in each]),
+            "joules": _times([(answers, one.joules) for answers, one in each]),
+        }
+        held = [_held(unit, work, _taken(comparison, unit)) for unit, work in planned.items()]
+        parts.append(f"for those {count:,}: {', '.join(held)}")
+    else:
+        parts.append("what one answer of each setup takes is not kept with this plan")
     return f"Planned against taken: {'; '.join(parts)}."
+
+
+def _times(each: Sequence[tuple[int, Estimate | None]]) -> Estimate | None:
+    """What so many answers of each come to; ``None`` where one of them was not estimated."""
+    known = [(answers, one) for answers, one in each if one is not None]
+    if len(known) < len(each):
+        return None
+    return Estimate(*(sum(answers * one[level] for answers, one in known) for level in range(3)))
 
 
 def _taken(comparison: Comparison, unit: str) -> float | None:

@@ -9,7 +9,10 @@ import pytest
 
 import workbench
 from tests.stores import EXPERIMENT, SETUPS, filled_store
+from workbench.bundle import opened
 from workbench.recommendation import choose
+from workbench.schema import ANSWERS
+from workbench.showcase import BUNDLE, NAME
 from workbench.standing import Lane, lanes, spent_so_far
 from workbench.store import Store
 
@@ -36,6 +39,29 @@ def test_an_interval_holds_the_mean_and_closes_when_everything_was_asked(own_fol
         assert lane.joules is not None
         assert figures.joules is not None
         assert lane.joules.central == pytest.approx(figures.joules.central)
+
+
+def test_answers_that_only_confirm_the_pick_count_for_nothing(own_folder: Path) -> None:
+    with opened(BUNDLE) as store:
+        comparison = workbench.compare(NAME, store=store)
+        assert comparison.tested is not None
+        pick = comparison.tested.pick
+        for lane in lanes(NAME, store=store).lanes:
+            figures = comparison.of(lane.configuration.id)
+            assert lane.asked == figures.answers
+            assert lane.joules is not None
+            assert figures.joules is not None
+            assert lane.joules.central == pytest.approx(figures.joules.central)
+    with opened(BUNDLE) as store:
+        record = store.get(NAME)
+        lost = [question.id for question in store.questions(record.id) if question.split == "dev"][-10:]
+        with store.writing() as connection:
+            of_pick = (ANSWERS.c.run_id == record.id) & (ANSWERS.c.configuration == pick)
+            connection.execute(ANSWERS.delete().where(of_pick & ANSWERS.c.question.in_(lost)))
+        lane = next(lane for lane in lanes(NAME, store=store).lanes if lane.configuration.id == pick)
+    assert (lane.asked, lane.questions) == (50, 60)
+    assert lane.score is not None
+    assert lane.score.high - lane.score.low > 0.01
 
 
 def test_new_answers_are_read_once_and_dropped_ones_are_forgotten(

@@ -34,8 +34,8 @@ class Lane:
 
     ``score`` is over the ``asked`` questions, with an interval for the mean of all ``questions`` that holds whenever one
     looks, or the bootstrap's for a metric that counts; ``None``: nothing is known yet. ``joules`` are those of an answer
-    alone. ``mark``: pick is the cheapest of a race that is likely good enough, leader the best-scoring so far, or the named
-    reference; a bound is no setup to choose.
+    alone. Nothing of it is about the split that the pick is confirmed on. ``mark``: pick is the cheapest of a race that is
+    likely good enough, leader the best-scoring so far, or the named reference; a bound is no setup to choose.
     """
 
     configuration: Configuration
@@ -78,19 +78,13 @@ def lanes(run: str = "latest", *, store: Store | None = None) -> Lanes:
     split = kept_split(record.experiment)
     asked = [question for question in questions if question.split != split]
     trials, tariff = store.trials(record.id), tariff_of(record)
-    followed = tallied(store, record, trials, questions)
-    answered = answered_by(
-        [trial.configuration for trial in trials],
-        asked,
-        [Asked.of(tally, questions, asked) for tally in followed],
-        goal,
-        record.experiment["repeats"],
-    )
+    given = [Asked.of(tally, questions, asked) for tally in tallied(store, record, trials, questions)]
+    configurations = [trial.configuration for trial in trials]
+    answered = answered_by(configurations, asked, given, goal, record.experiment["repeats"])
     scores = answered.scores()
     race = _race(record, goal, trials, answered) if trials and asked else None
     found = [
-        _lane(row, trial, scores[row], followed[row], goal, tariff, race, len(asked))
-        for row, trial in enumerate(trials)
+        _lane(row, trial, scores[row], given[row], goal, tariff, race, len(asked)) for row, trial in enumerate(trials)
     ]
     best = max((lane for lane in found if _counts(lane)), key=_mean, default=None) if race is None else None
     found = [replace(lane, mark="leader") if lane is best else lane for lane in found]
@@ -185,25 +179,24 @@ def _lane(
     row: int,
     trial: Trial,
     scores: Array,
-    tally: Tally,
+    given: Asked,
     goal: Goal,
     tariff: Tariff,
     race: RaceState | None,
     questions: int,
 ) -> Lane:
-    asked = len(np.unique(tally["question"]))
+    asked = len(np.unique(given.columns))
     known = scores[~np.isnan(scores)]
-    priced = int((~np.isnan(tally.cost("joules"))).sum())
-    alone = total([tally.asked.known, tally.unseen.known])
+    priced, alone = int((~np.isnan(given.tally.cost("joules"))).sum()), given.tally.asked.known
     mean = None if alone is None else scale(alone, 1 / priced)
     return Lane(
         configuration=trial.configuration,
         state=trial.state,
         reason=trial.reason,
         mark=_mark(row, trial.configuration, race),
-        asked=min(asked, questions),
+        asked=asked,
         questions=questions,
-        score=_score(known.tobytes(), questions - int(asked - len(known)), goal.confidence) if len(known) else None,
+        score=_score(known.tobytes(), questions - (asked - len(known)), goal.confidence) if len(known) else None,
         joules=None if mean is None else price(mean, tariff.coefficients),
     )
 

@@ -605,6 +605,17 @@ def test_a_race_killed_with_kill_9_and_resumed_decides_as_one_that_was_not(tmp_p
     assert decided(Store(str(store))) == decided(Store(str(tmp_path / "whole.db")))
 
 
+def test_one_that_was_out_and_is_back_in_the_end_ends_as_one_that_is_in() -> None:
+    workbench.run(raced(), name="again")
+    store = Store()
+    record = store.get("again")
+    trial = next(trial for trial in store.trials(record.id) if trial.state == "finished")
+    store.set_trial(record.id, trial.configuration.id, "eliminated", "worse than the best, as it seemed")
+    workbench.run(raced(), name="again")
+    after = {each.configuration.id: each for each in store.trials(record.id)}[trial.configuration.id]
+    assert (after.state, after.reason) == ("finished", "")
+
+
 def test_running_a_finished_race_again_asks_nothing() -> None:
     workbench.run(raced())
     before = decided(Store())

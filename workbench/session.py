@@ -24,7 +24,7 @@ from workbench.losses import place_of_loss
 from workbench.ordering import in_blocks
 from workbench.pipeline import Task
 from workbench.races import replayed
-from workbench.racing import settings, terms
+from workbench.racing import RaceState, settings, terms
 from workbench.records import (
     CORRECT_FROM,
     HARNESS,
@@ -126,6 +126,7 @@ class Session:
         self._failures = Counter({"failed": sum(1 for kind in store.answered(record.id).values() if kind)})
         self._in_a_row: dict[str, tuple[str, int]] = {}
         self._refused: dict[str, str] = {}
+        self._raced: RaceState | None = None  # known once nothing is left to ask
         self._indexed: set[str] = set()
         trials = {trial.configuration.id: trial for trial in store.trials(record.id)}
         self._closed = {identifier for identifier, trial in trials.items() if trial.reason.startswith(_STOPPED)}
@@ -158,6 +159,9 @@ class Session:
                 if reason := self._control.why_stop() or self._ask(cells):
                     return reason
         self.flush()
+        self._raced = self._replayed()
+        if self._raced is not None:
+            self._note_who_is_out(self._raced.out)  # the last answers may have put some out, or brought one back
         self._close_trials()
         if self._refused and len(self._refused) == len(self._configurations):
             raise InputError(f"no configuration can run: {'; '.join(dict.fromkeys(self._refused.values()))}")
@@ -170,18 +174,19 @@ class Session:
                 self._out[configuration.id] = reason
                 self._store.set_trial(self._run_id, configuration.id, "eliminated" if reason else "racing", reason)
 
-    def confirm(self) -> str:
-        """Ask a race's pick and its reference what the race never asked, until it is shown or the questions are used up."""
-        goal, wanted = self._experiment.goal, self._experiment.confirm
+    def _replayed(self) -> RaceState | None:
+        """Where a race stands after what was asked; ``None`` for any other strategy."""
         asked = settings(self._experiment.strategy)
         if asked is None:
+            return None
+        return replayed(terms(self._experiment.goal, self._configurations, **asked), self._standings())
+
+    def confirm(self) -> str:
+        """Ask a race's pick and its reference what the race never asked, until it is shown or the questions are used up."""
+        goal, wanted, state = self._experiment.goal, self._experiment.confirm, self._raced
+        if state is None or wanted is None or not self._unseen:
             return ""
-        standings = self._standings()
-        state = replayed(terms(goal, self._configurations, **asked), standings)
-        self._note_who_is_out(state.out)  # the last answers may have put out some that no further round was asked for
-        if wanted is None or not self._unseen:
-            return ""
-        pair = contenders(state, standings.scores, named=goal.reference != "best")
+        pair = contenders(state, self._standings().scores, named=goal.reference != "best")
         if pair is None:
             return ""
         pick, reference = (self._configurations[row] for row in pair)

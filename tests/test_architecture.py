@@ -27,7 +27,7 @@ PAGES = [path for path in [ROOT / "app.py", *sorted((ROOT / "pages").glob("*.py"
 # From the ground up: a module imports from its own line or from those above it.
 LAYERS = (
     "records errors leases",
-    "contracts ledger booking stats sequential racing races confirmation ratios power registry coefficients hosted geography "
+    "contracts ledger booking stats sequential bars racing races confirmation ratios power registry coefficients hosted geography "
     "grid_data grids prices tariffs rates words normalise losses cutoff tokens weights templates packing pareto examples "
     "ordering",
     " ".join(kind for kind in registry.KINDS if kind != "executors"),

@@ -29,6 +29,8 @@ def state(pick: int | None, leader: int | None, asked: list[int]) -> RaceState:
         certified=True,
         cheaper=(),
         ties=(),
+        unpriced=(),
+        barred=np.zeros(count, dtype=bool),
         out={},
         ended=True,
     )

@@ -293,7 +293,7 @@ def test_pitfall_12_of_two_alike_whose_costs_are_noise_neither_is_cheaper_and_bo
     going = race(Terms(margin=0.1), np.array([1.0, 2.0]), 60, unknown.closed)
     while cells := unknown.advance(going):
         unknown.answer(cells)
-    assert going.state.ties
+    assert (going.state.ties, going.state.unpriced) == ((), (1,))
 
 
 def test_pitfall_17_a_single_exclusion_says_that_it_holds_alone() -> None:

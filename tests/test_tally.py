@@ -138,9 +138,9 @@ def answered(configuration: str, question: str, cpu: float, repeat: int = 0) -> 
 def test_answers_may_be_added_in_two_parts(costs: list[int], cut: int) -> None:
     from_quarters = [answered("c", QUESTIONS[at].id, value / 4) for at, value in enumerate(costs)]  # exact in binary
     tariff = tariff_of_watts()
-    whole = tally_of(from_quarters, QUESTIONS, "b", ["token_f1"], tariff)
+    whole = tally_of(from_quarters, QUESTIONS, "a", ["token_f1"], tariff)
     parts = [
-        tally_of(part, QUESTIONS, "b", ["token_f1"], tariff) for part in (from_quarters[:cut], from_quarters[cut:])
+        tally_of(part, QUESTIONS, "a", ["token_f1"], tariff) for part in (from_quarters[:cut], from_quarters[cut:])
     ]
     joined = parts[0].joined(parts[1])
     assert same(joined.numbers, whole.numbers)

@@ -25,7 +25,7 @@ class Answered:
         self._keys: set[tuple[str, str, int]] = set()
         shape = (len(configurations), len(questions))
         self._count = np.zeros(shape)
-        self._lost = np.zeros(shape, dtype=bool)
+        self._lost = np.zeros(shape)
         self._score_sum = np.zeros(shape)
         self._cost_sum = np.zeros(shape)
         self._seconds_sum = np.zeros(shape)
@@ -43,7 +43,7 @@ class Answered:
         self.held += 1
         value = next((each.value for each in scored.scores if each.metric == self._metric), None)
         self._count[row, column] += 1
-        self._lost[row, column] |= answer.failure is not None and answer.failure.kind == "infrastructure"
+        self._lost[row, column] += answer.failure is not None and answer.failure.kind == "infrastructure"
         self._score_sum[row, column] += np.nan if value is None else value
         self._cost_sum[row, column] += cost
         measured = answer.undisturbed and answer.ledger.stages
@@ -65,9 +65,9 @@ class Answered:
             (self._score_sum, scores),
             (self._cost_sum, costs),
             (self._seconds_sum, seconds),
+            (self._lost, lost),
         ):
             np.add.at(sums[row], columns, values)
-        np.logical_or.at(self._lost[row], columns, lost)
         self.held += len(columns)
 
     def holds(self, configuration: str, question: str, repeat: int) -> bool:
@@ -80,7 +80,15 @@ class Answered:
 
     def incomplete(self) -> NDArray[np.bool_]:
         """Configurations with answers that were lost to infrastructure failures; shape (configurations,)."""
-        return np.asarray(self._lost.any(axis=1))
+        return self.lost() > 0
+
+    def lost(self) -> NDArray[np.intp]:
+        """How many answers of each configuration were lost to infrastructure failures; shape (configurations,)."""
+        return self._lost.sum(axis=1).astype(np.intp)
+
+    def missing(self, rows: Sequence[int]) -> int:
+        """How many answers of some configurations, repeats among them, are not there yet."""
+        return int(np.maximum(self._wanted - self._count, 0)[list(rows)].sum())
 
     def scores(self) -> NDArray[np.float64]:
         """Mean score of the deciding metric; NaN where nothing is stored or it does not apply."""

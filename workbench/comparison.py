@@ -33,7 +33,7 @@ from workbench.records import (
 )
 from workbench.specification import Goal
 from workbench.stats import Array, Interval, intervals
-from workbench.tally import Tally, total
+from workbench.tally import Tally, among, total
 from workbench.tariffs import UNITS, Tariff, of_environment
 
 if TYPE_CHECKING:
@@ -201,13 +201,13 @@ def compare_tallies(
 ) -> Comparison:
     """Compare the trials of a run by what their answers come to, with the tariff that priced them.
 
-    Intervals resample questions; repeats of a question are averaged first. Answers to the questions of ``split`` stay out of
-    every figure but what the run has spent; they judge the pair of ``claimed``.
+    Intervals resample questions; repeats of a question are averaged first. Answers to questions that are not of ``split``
+    (``None``: all are) stay out of every figure but what the run has spent; they judge the pair of ``claimed``.
     """
     tariff = of_environment(environment) if tariff is None else tariff
     coefficients = tariff.coefficients
     configurations = [trial.configuration for trial in trials]
-    compared = [question for question in questions if question.split != split]
+    compared = among(questions, split)
     asked = [Asked.of(tally, questions, compared) for tally in tallies]
     matrix = _matrix(configurations, compared, asked)
     answered = answered_by(configurations, compared, asked, goal, repeats)
@@ -243,7 +243,7 @@ def compare_tallies(
         if claimed is None
         else _tested(
             claimed,
-            [question for question in questions if question.split == split],
+            among(questions, claimed.split),
             questions,
             dict(zip((each.id for each in configurations), tallies, strict=True)),
             goal.metric,

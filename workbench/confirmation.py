@@ -65,14 +65,14 @@ def confirm(pick: Array, reference: Array, *, margin: float, alpha: float, avail
 def contenders(state: RaceState, scores: Array, *, named: bool) -> tuple[int, int] | None:
     """The pair to confirm: the pick, and the leader or ``named`` reference; ``None`` where there is none.
 
-    A pick that leads is held against the best-scoring of the others that were asked the most.
+    A pick that leads is held against the best-scoring of the others that were asked the most and miss neither floor nor limits.
     """
     pick, reference = state.pick, state.leader
     if pick is None or reference is None or (named and pick == reference):
         return None
     if pick != reference:
         return pick, reference
-    rivals = state.rivals.copy()
+    rivals = state.rivals & ~state.barred
     rivals[pick] = False
     most = int(state.asked[rivals].max(initial=0))
     rows = np.flatnonzero(rivals & (state.asked == most))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,11 +18,7 @@ from workbench.errors import InputError, NotComparable, Stopped
 from workbench.expected import expected_costs
 from workbench.library import load_corpus, load_evalset
 from workbench.racing import settings, terms
-from workbench.records import (
-    PluginChoice,
-    as_json,
-    plugin_label,
-)
+from workbench.records import Configuration, PluginChoice, Question, as_json, plugin_label
 from workbench.selection import choose_questions, unseen_questions, with_reference
 from workbench.session import Progress, Session
 from workbench.space import Points, points
@@ -86,12 +82,14 @@ def run(
         here["plan"] = dict(planned)
     if (asked := settings(experiment.strategy)) is not None:
         terms(goal, configurations, **asked)  # a race that cannot be run is refused before anything is written
-    record = _open(store, name or experiment.name, experiment, here, fresh)
+    record = _open(store, name or experiment.name, experiment, here, fresh, configurations, questions)
     with store.lease(record):
         if retry_failed:
             store.drop_failed(record.id)
         store.add_trials(record.id, configurations, expected_costs(configurations, goal.minimise).tolist())
         store.add_questions(record.id, [*questions, *unseen])
+        held = {trial.configuration.id: number for number, trial in enumerate(store.trials(record.id))}
+        configurations = tuple(sorted(configurations, key=lambda each: held[each.id]))  # as reports will see them
         texts = {document.id: document.text for document in corpus.documents}
         session = Session(
             store,
@@ -134,6 +132,19 @@ def run(
     return Outcome(run=record.name, answers=session.done, total=session.total, points=found)
 
 
+def _left_out(
+    store: Store, record: RunRecord, configurations: Sequence[Configuration], questions: Sequence[Question]
+) -> Iterator[str]:
+    """What a run holds and is not asked for any more: reports would still hold it, and the run would not."""
+    split, wanted = record.experiment["questions"]["split"], {question.id for question in questions}
+    compared = (question for question in store.questions(record.id) if split in ("all", question.split))
+    if fewer := sum(1 for question in compared if question.id not in wanted):
+        yield f"{fewer} of its questions are left out (a run can grow, not shrink)"
+    setups = {trial.configuration.id for trial in store.trials(record.id)}
+    if fewer := len(setups - {each.id for each in configurations}):
+        yield f"{fewer} of its setups are left out or changed (a run can grow, not shrink)"
+
+
 @contextmanager
 def _settled() -> Iterator[None]:
     """Spare the garbage collector what lives as long as the run: documents and libraries, a tenth of the loop's time."""
@@ -149,7 +160,15 @@ def _ranking_depth(metrics: Mapping[str, Metric]) -> int:
     return max([_RANKING_KEPT, *(getattr(metric, "k", 0) for metric in metrics.values())])
 
 
-def _open(store: Store, name: str, experiment: Experiment, here: dict[str, Any], fresh: bool) -> RunRecord:
+def _open(
+    store: Store,
+    name: str,
+    experiment: Experiment,
+    here: dict[str, Any],
+    fresh: bool,
+    configurations: Sequence[Configuration],
+    questions: Sequence[Question],
+) -> RunRecord:
     """The run to write: a new one, or the one of that name if it may be continued."""
     if problems := problems_of_name(name):
         raise InputError(problems)
@@ -170,6 +189,8 @@ def _open(store: Store, name: str, experiment: Experiment, here: dict[str, Any],
         differs.append(
             f"questions.split changed ({found.experiment['questions']['split']} → {wanted['questions']['split']})"
         )
+    else:
+        differs += _left_out(store, found, configurations, questions)
     if differs:
         raise NotComparable(
             f"run {name!r} cannot be continued: {'; '.join(differs)}. Start over with --fresh, or keep both with --name OTHER"

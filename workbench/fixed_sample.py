@@ -225,7 +225,9 @@ class _Choice:
             run=self._comparison.run,
             goal=self._goal,
             exploratory=self._exploratory,
-            questions=len(self._comparison.matrix.questions),
+            questions=max(map(self._answers, range(len(configurations))), default=0)
+            if chosen is None
+            else self._answers(chosen),
             chosen=None if chosen is None else configurations[chosen],
             proven=None if proven is None else configurations[proven],
             reference=None if reference is None else configurations[reference],

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
@@ -28,11 +28,12 @@ from workbench.coefficients import restore
 from workbench.control import PAUSE, STOP, go_on
 from workbench.errors import InputError
 from workbench.ledger import price
-from workbench.records import DEFAULT_AXES, HARNESS, Configuration, Energy, digest, plugin_label
-from workbench.reports import kept_split
+from workbench.records import DEFAULT_AXES, HARNESS, Configuration, Energy, Trial, digest, plugin_label
+from workbench.reports import compared_split
 from workbench.specification import Experiment, find_experiment, read_experiment
-from workbench.standing import spent_so_far
+from workbench.standing import spent_so_far, tallied
 from workbench.store import AT_WORK, RunRecord, Store, default_url, problems_of_name
+from workbench.tally import Tally
 
 WatchedState = Literal["starting", "failed", "running", "paused", "finished", "stopped", "interrupted"]
 
@@ -45,7 +46,7 @@ _LOG_LINES = 15
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialProgress:
-    """How far one configuration of a run has come."""
+    """How far one configuration of a run has come with the questions that setups are compared on."""
 
     configuration: Configuration
     state: str
@@ -60,7 +61,8 @@ class RunProgress:
     """Where a run stands. ``live``: a process is at work on it; ``failed``: one was started and ended before it wrote;
     ``stopping``, ``pausing``: it was asked to, and has not done it yet.
 
-    ``seconds`` is the time spent running, ``joules`` what answers and one-off work took so far; ``None`` is not known.
+    ``answers`` and ``total`` hold those that confirm the pick, too, as they come. ``seconds`` is the time spent running,
+    ``joules`` what answers and one-off work took so far; ``None`` is not known.
     """
 
     run: str
@@ -221,7 +223,11 @@ def watch(run: str, *, store: Store | None = None) -> RunProgress:
             trials=(),
             log=_log(files),
         )
-    trials = tuple(_trials(store, record))
+    stored = store.trials(record.id)
+    tallies = tallied(store, record, stored)
+    questions = store.count_questions(record.id, split=compared_split(record.experiment))
+    trials = tuple(_trials(record, stored, tallies, questions))
+    confirming = sum(tally.unseen.answers for tally in tallies)
     asked = store.requested(record.id) if record.state in AT_WORK else None
     state = _state(record, launch)
     return RunProgress(
@@ -231,8 +237,8 @@ def watch(run: str, *, store: Store | None = None) -> RunProgress:
         live=record.state in AT_WORK or (launch is not None and launch.alive),
         stopping=asked == STOP,
         pausing=asked == PAUSE and record.state != "paused",
-        answers=sum(trial.answers for trial in trials),
-        total=sum(trial.total for trial in trials),
+        answers=confirming + sum(trial.answers for trial in trials),
+        total=confirming + sum(trial.total for trial in trials),
         failures=sum(trial.failures for trial in trials),
         seconds=_seconds(store, record),
         joules=_joules(store, record),
@@ -297,19 +303,17 @@ def _state(record: RunRecord, launch: _Launch | None) -> WatchedState:
     return cast(WatchedState, record.state)
 
 
-def _trials(store: Store, record: RunRecord) -> Iterator[TrialProgress]:
-    counted = store.counts(record.id)
-    questions = store.count_questions(record.id, but=kept_split(record.experiment))
-    for trial in store.trials(record.id):
-        answers, failures = counted.get(trial.configuration.id, (0, 0))
-        repeats = trial.configuration.repeats(record.experiment["repeats"])
+def _trials(
+    record: RunRecord, trials: Sequence[Trial], tallies: Sequence[Tally], questions: int
+) -> Iterator[TrialProgress]:
+    for trial, tally in zip(trials, tallies, strict=True):
         yield TrialProgress(
             configuration=trial.configuration,
             state=trial.state,
             reason=trial.reason,
-            answers=answers,
-            total=max(questions * repeats, answers),  # what a pick is confirmed on comes on top of its race
-            failures=failures,
+            answers=tally.asked.answers,
+            total=questions * trial.configuration.repeats(record.experiment["repeats"]),
+            failures=sum((*tally.asked.failures.values(), *tally.unseen.failures.values())),
         )
 
 

@@ -35,7 +35,7 @@ from workbench.tryout import Tryout
 from workbench.workload import PerAnswer, per_answer, runs_elsewhere, work
 
 _CONFIRMED = 2  # configurations that answer the test split: the pick and its reference
-_KEPT = 5_000  # configurations, up to which a plan tells what an answer of each takes
+_KEPT = 1_000  # configurations, up to which a plan tells what an answer of each takes: it is read with its run
 
 Array = NDArray[np.float64]
 
@@ -162,7 +162,7 @@ def _confirmation(each: PerAnswer, repeats: Array, questions: int, known: Coeffi
     parts = []
     for rows in chosen:
         counts = np.zeros((3, len(repeats)))
-        counts[:, rows] = questions * _CONFIRMED
+        counts[:, rows] = questions * _CONFIRMED * repeats[rows]
         parts.append(work(each, counts, known, site))
     low, central, high = parts
     joules = _across(*(None if part.joules is None else Estimate(*_levels(part.joules)) for part in parts))

@@ -103,7 +103,9 @@ def race(costs: Array, questions: int, agreed: Terms, *, seed: int = 0) -> Array
                 needed > 0, np.clip(needed * _OVER_HINDSIGHT[agreed.level], min(agreed.pilot, questions), questions), 0
             )
             asked[row, order] += frontier[np.searchsorted(frontier, needed)]
-    return asked / draws
+    found = np.sort(asked / draws, axis=0)
+    found[:, sorted(agreed.bounds)] = 0 if reference is not None else min(agreed.pilot, questions)  # they never race
+    return found
 
 
 def _distances(count: int, landscape: tuple[float, float], generator: np.random.Generator) -> Array:

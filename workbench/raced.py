@@ -49,6 +49,7 @@ class _Raced:
         self._pick = self._state.pick
         self._reference = self._rival()
         self._confirmed = self._on_new_questions()
+        self._in_question = self._state.rivals & ~self._state.barred  # claims are about these
 
     def make(self) -> Recommendation:
         """The verdict with its evidence."""
@@ -73,6 +74,9 @@ class _Raced:
             difference=difference,
             savings=savings,
             questions_needed=self._needed() if verdict == "undecided" else None,
+            open_because=self._open_because() if verdict == "undecided" else "",
+            leads=pick is not None and pick == state.leader,
+            barred=bool(state.barred.any()),
             rejections=self._rejections(),
             nearest_miss=self._nearest_miss() if verdict == "nothing qualifies" else "",
             level=self._terms.level,
@@ -110,14 +114,40 @@ class _Raced:
         state, level = self._state, self._terms.level
         if self._pick is None:
             return "nothing qualifies"
-        if not state.ended:
+        if not state.ended or state.unpriced:
             return "undecided"
         if level == "screen":
-            alone = int(state.rivals.sum()) == 1
-            return "decided" if alone or (self._confirmed is not None and self._confirmed.shown) else "undecided"
+            confirmed = self._confirmed is not None and self._confirmed.shown
+            return "decided" if confirmed or self._alone() else "undecided"
         if level == "every":
             return "decided" if state.certified and not state.cheaper else "undecided"
         return "decided"  # the cheapest that passed, or nothing cheaper did and the reference stays
+
+    def _alone(self) -> bool:
+        """Whether there is nothing to choose from: one that lost answers may yet be mended, and is something."""
+        mendable = self._standings.incomplete.copy()
+        mendable[list(self._terms.bounds)] = False
+        return int((self._in_question | mendable).sum()) == 1
+
+    def _open_because(self) -> str:
+        """What keeps the verdict open, where it is not that more questions would have to be asked."""
+        state, tested, goal = self._state, self._comparison.tested, self._goal
+        if state.ended and state.unpriced:
+            return f"{goal.minimise.replace('_', ' ')} of {len(state.unpriced)} other setups are not known"
+        if not state.ended:
+            begun = int(state.asked.max(initial=0)) == state.questions
+            return "some setups still have questions to answer; run it again to continue" if begun else ""
+        if self._terms.level != "screen" or self._confirmed is not None:
+            return ""
+        if self._in_question.sum() == 1 and not self._alone():
+            return "others lost answers; mend with --retry-failed"
+        if tested is None or self._pick is None or tested.pick != self._configurations[self._pick].id:
+            return "a screening certifies nothing, and no new questions were asked: add a test split, and confirm: true"
+        if not tested.alpha:
+            return f"earlier claims have used up the error that the split {tested.split} allows"
+        if tested.lost:
+            return f"answers of the split {tested.split} were lost; mend with --retry-failed"
+        return f"no question of the split {tested.split} was asked yet; run it again to continue"
 
     def _claims(self) -> tuple[Claim, ...]:
         level, goal, pick, reference = self._terms.level, self._goal, self._pick, self._reference
@@ -154,18 +184,21 @@ class _Raced:
 
     def _claims_against_every(self, pick: int, reference: int | None) -> Iterator[Claim]:
         state, goal = self._state, self._goal
+        which = " that meet the floor and limits" if state.barred.any() else ""
         yield self._here(
             "every configuration",
-            f"it scores at most {goal.margin:g} {goal.metric} below every one of the {int(state.rivals.sum())} configurations",
+            f"it scores at most {goal.margin:g} {goal.metric} below every one of the {int(self._in_question.sum())} "
+            f"configurations{which}",
             alpha=self._terms.alpha,
             shown=state.certified,
             reference=reference,
         )
         yield self._here(
             "anything cheaper",
-            f"every cheaper configuration scores more than {self._terms.inferior_share * goal.margin:g} below the best",
+            f"every cheaper configuration{which.replace('meet', 'meets')} scores more than "
+            f"{self._terms.inferior_share * goal.margin:g} below the best",
             alpha=self._terms.inferior_level,
-            shown=state.certified and not state.cheaper,
+            shown=state.certified and not state.cheaper and not state.unpriced,
         )
 
     def _here(
@@ -191,24 +224,27 @@ class _Raced:
         return self._comparison.tested.split
 
     def _needed(self) -> int | None:
-        """About how many questions in all would settle the comparison that is open; ``None`` where no number is realistic."""
+        """About how many questions in all would settle what is open: new ones where the pick was confirmed on some, otherwise
+        these, of which all are always enough. ``None`` where no number is realistic, or it is not about questions."""
         state, pick, reference = self._state, self._pick, self._reference
         if pick is None:
             return None
         tested = self._comparison.tested
-        if state.ended and self._confirmed is not None and tested is not None:
+        if state.ended:
+            if self._confirmed is None or tested is None:
+                return None
             gaps = tested.pick_scores - tested.reference_scores
             return questions_needed(gaps, -self._goal.margin, self._goal.confidence, prior=DIFFERENCE_PRIOR)
         open_rows = [row for row in np.flatnonzero(state.rivals & ~state.settled) if row not in state.out]
         pairs = [(pick, int(row)) for row in open_rows if row != pick]
         pairs += [(row, reference) for row in state.cheaper if reference is not None and row != reference]
-        needed = []
+        needed = [int(state.asked.max())]
         for one, other in pairs:
             common = min(state.asked[one], state.asked[other])
             gaps = self._scores[one, :common] - self._scores[other, :common]
-            needed.append(questions_needed(gaps, -self._goal.margin, self._goal.confidence, prior=DIFFERENCE_PRIOR))
-        known = [count for count in needed if count is not None]
-        return max(known) if known and len(known) == len(needed) else None
+            count = questions_needed(gaps, -self._goal.margin, self._goal.confidence, prior=DIFFERENCE_PRIOR)
+            needed.append(state.questions if count is None else count)
+        return min(max(needed), state.questions)
 
     # ----------------------------------------------------------------------------------------------------- the others
 
@@ -226,13 +262,15 @@ class _Raced:
         figures = self._comparison.figures[row]
         if row in self._terms.bounds:
             return A_BOUND, False
-        if self._standings.closed[row] or self._standings.incomplete[row]:
-            return f"incomplete: {figures.reason or 'answers were lost; mend with --retry-failed'}", False
         if row in state.out:
             return state.out[row], False
+        if self._standings.closed[row] or self._standings.incomplete[row]:
+            return f"incomplete: {figures.reason or 'answers were lost; mend with --retry-failed'}", False
         if not state.asked[row]:
             if self._terms.level == "reference" and state.ended:
-                return "never asked: no cheaper than the choice, or than the reference", False
+                if pick is None:
+                    return "not judged: there is no reference to hold it against", False
+                return "never asked: not expected to be cheaper than the choice or the reference, by its axes", False
             return "not asked yet", not state.ended
         if pick is None:
             return "not judged", False
@@ -248,16 +286,25 @@ class _Raced:
             self._comparison.matrix.costs[self._goal.minimise][pick],
             self._goal.confidence,
         )
-        times = "more" if ratio is None else f"{ratio.mean:.2f}×" if ratio.mean < 10 else f"{ratio.mean:.0f}×"
+        if row in state.unpriced:
+            return f"its {unit}, or the choice's, are not known{shown}", True
+        figure = "more" if ratio is None else f"{ratio.mean:.2f}× the" if ratio.mean < 10 else f"{ratio.mean:.0f}× the"
+        times = f"{figure} {unit}"
         if state.settled[row]:
             best = "the best score so far, but " if row == self._reference and row == state.leader else ""
             likely = "likely " if self._terms.level == "screen" else ""
-            return f"{best}{times} the {unit}, and {likely}at most the margin better{shown}", False
-        return f"{times} the {unit}; whether it is better by more than the margin is not shown{shown}", not state.ended
+            return f"{best}{times}, and {likely}at most the margin better{shown}", False
+        return f"{times}; whether it is better by more than the margin is not shown{shown}", not state.ended
 
     def _nearest_miss(self) -> str:
-        state = self._state
-        rows = [row for row in np.flatnonzero(state.rivals) if state.asked[row]]
+        state, reference = self._state, self._terms.reference
+        if reference is not None and (self._standings.closed | self._standings.incomplete)[reference]:
+            return (
+                f"the reference {self._label(reference)} could not be asked, or lost answers; see the reasons, and mend "
+                "failures with --retry-failed"
+            )
+        judged = state.rivals | state.barred
+        rows = [row for row in np.flatnonzero(judged) if state.asked[row]]
         if not rows:
             return "no configuration could be asked; see the reasons, and mend failures with --retry-failed"
         nearest = max(map(int, rows), key=self._mean)
@@ -276,8 +323,10 @@ class _Raced:
         return anytime_difference(a, b, self._goal.confidence, population=self._state.questions)
 
     def _mean(self, row: int) -> float:
-        asked = int(self._state.asked[row])
-        return float(self._scores[row, :asked].mean()) if asked else float("nan")
+        """Over what was asked and the metric applies to."""
+        scores = self._standings.scores[row, : int(self._state.asked[row])]
+        known = scores[~np.isnan(scores)]
+        return float(known.mean()) if len(known) else 0.0
 
     def _cost(self, row: int) -> float:
         values = self._comparison.matrix.costs[self._goal.minimise][row]

@@ -68,7 +68,7 @@ class AgainstAll(Race):
         self._settled[pick] = True
         perhaps_cheaper = self._weigh_costs(live, pick, costs)
         self._certified = bool(self._settled[self._rivals].all() and self._meets_bars()[pick])
-        if self._certified and not perhaps_cheaper.any():
+        if self._certified and not perhaps_cheaper.any() and self._shown_to_meet_bars()[pick]:
             self._ended = True
         else:
             needed = (self._rivals & ~self._settled) | perhaps_cheaper
@@ -154,7 +154,7 @@ class AgainstAll(Race):
         asked, to_pick = self._data.asked, self._differences(pick)
         with np.errstate(invalid="ignore"):
             no_worse = (asked >= asked[pick]) & (to_pick.means >= -1e-12)
-            better = np.flatnonzero(self._rivals & self._meets_bars() & no_worse & (high < CHEAPER)).tolist()
+            better = np.flatnonzero(self._rivals & self._shown_to_meet_bars() & no_worse & (high < CHEAPER)).tolist()
         if better:
             self._pick = chosen = min(better, key=lambda row: ratio[row])
             self._out.pop(chosen, None)
@@ -166,11 +166,13 @@ class AgainstAll(Race):
         ratio, low, high = costs
         others = live.copy()
         others[pick] = False
+        known = others & ~np.isnan(ratio)
         with np.errstate(invalid="ignore"):
             dearer, less = low >= CHEAPER, high < CHEAPER
-            perhaps: Flags = others & ~dearer & (ratio < CHEAPER)
-        self._cheaper = tuple(np.flatnonzero(others & less).tolist())
-        self._ties = tuple(np.flatnonzero(others & ~dearer & ~less).tolist())
+            perhaps: Flags = known & ~dearer & (ratio < CHEAPER)
+        self._cheaper = tuple(np.flatnonzero(known & less).tolist())
+        self._ties = tuple(np.flatnonzero(known & ~dearer & ~less & ~self._not_best.shown).tolist())
+        self._unpriced = tuple(np.flatnonzero(others & ~known).tolist())
         return perhaps
 
 
@@ -189,6 +191,8 @@ class AgainstReference(Race):
         self._within = PairTests(self._data, (1 - terms.margin) / 2, level, named="b", ties=True)
         self._behind = PairTests(self._data, inferior, terms.inferior_level)
         self._rivals = cheaper
+        self._judged = cheaper.copy()
+        self._judged[self._reference] = True
         self._wave = self._next_wave()
         if closed[self._reference]:  # then nothing can be held against it
             self._leader, self._ended = None, True
@@ -211,15 +215,16 @@ class AgainstReference(Race):
             elif everything[row] and not within[row]:
                 self._exclude(row, f"below the reference by more than the margin over all {data.questions} questions")
             elif low[row] >= CHEAPER or (everything[row] and ratio[row] >= CHEAPER):
-                self._exclude(row, f"no cheaper than the reference: {ratio[row]:.2f} times its cost")
+                times = "which costs nothing" if np.isinf(ratio[row]) else f"{ratio[row]:.2f} times its cost"
+                self._exclude(row, f"no cheaper than the reference: {times}")
             elif everything[row] and np.isnan(ratio[row]):
                 self._exclude(row, "not known to be cheaper than the reference: costs were not measured")
-        live, bars = self._live(), self._meets_bars()
+        live, bars, kept = self._live(), self._meets_bars(), self._shown_to_meet_bars()
         while self._queue and not any(live[row] for row in self._wave):
             self._wave = self._next_wave()
         running = [row for row in self._wave if live[row]]
         costs = np.where(np.isnan(ratio), np.inf, ratio)
-        passed = [row for row in running if within[row] and bars[row] and costs[row] < CHEAPER]
+        passed = [row for row in running if within[row] and kept[row] and costs[row] < CHEAPER]
         best = min(passed, key=lambda row: costs[row], default=None)
         open_rows = [row for row in running if row not in passed]
         open_rows = [row for row in open_rows if best is None or not data.asked[row] or costs[row] < costs[best]]
@@ -227,13 +232,17 @@ class AgainstReference(Race):
         likely = [row for row in open_rows if data.asked[row] and bars[row] and probability[row] >= 0.5]
         likely = [row for row in likely if costs[row] < CHEAPER]
         self._certified = best is not None
-        self._pick = best if best is not None else min(likely, key=lambda row: costs[row], default=reference)
+        fallback = None if self._barred[reference] else reference
+        self._pick = best if best is not None else min(likely, key=lambda row: costs[row], default=fallback)
         self._settled = within
         self._settled[reference] = True
         self._cheaper = tuple(open_rows)
-        _, low, _ = self._cost_ratios(self._pick)
-        self._ties = tuple(row for row in passed if row != best and low[row] < CHEAPER)
-        if not open_rows:
-            self._ended = True
-        else:
+        if self._pick is not None:
+            _, low, _ = self._cost_ratios(self._pick)
+            self._ties = tuple(row for row in passed if row != best and low[row] < CHEAPER)
+        if open_rows:
             self._move(np.array([reference, *open_rows]))
+        elif self._pick == reference and not kept[reference]:
+            self._move(np.array([reference]))
+        else:
+            self._ended = True

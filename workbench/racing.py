@@ -30,9 +30,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from workbench.bars import Bars
 from workbench.errors import InputError
 from workbench.records import Configuration, PluginChoice, plugin_name
-from workbench.sequential import Flags, MeanTests, Prefixes, Rows
+from workbench.sequential import Flags, Prefixes, Rows
 from workbench.stats import Array, cost_ratios, powers
 
 if TYPE_CHECKING:
@@ -48,8 +49,6 @@ more answers (``benchmarks/search.py``, other orders than its own).
 """
 CHEAPER = 0.98
 """A configuration is cheaper than another when the whole interval of the ratio of their costs lies below this."""
-
-_SLOW_SHARE = {"p50_seconds": 0.5, "p95_seconds": 0.05}  # how many answers may take longer than the limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +109,8 @@ class RaceState:
     that do not meet the bars;
     ``certified``: all of them are, and the pick meets the bars as far as one knows. ``cheaper`` are live rows that cost less
     than the pick (the whole interval does) and are not shown inferior, ``ties`` live rows whose cost cannot be told from the
-    pick's. ``out`` are those no longer in question, with the reason. ``ended``: nothing needs to be asked.
+    pick's, ``unpriced`` live rows of which it is not known. ``out`` are those no longer in question, with the reason, ``barred``
+    those of them that miss the floor or a limit. ``ended``: nothing needs to be asked.
     """
 
     asked: Rows
@@ -122,6 +122,8 @@ class RaceState:
     certified: bool
     cheaper: tuple[int, ...]
     ties: tuple[int, ...]
+    unpriced: tuple[int, ...]
+    barred: Flags
     out: Mapping[int, str]
     ended: bool
 
@@ -184,13 +186,14 @@ class Race(ABC):
         self._frontier = self._pilot
         self._out: dict[int, str] = {}
         self._barred: Flags = np.zeros(rows, dtype=bool)
-        self._floor = MeanTests(rows, 1 - (terms.floor or 0.0), terms.inferior_level, population=questions)
-        self._late = {name: _Late(rows, _SLOW_SHARE[name], terms.inferior_level) for name in terms.limits}
+        self._judged = self._rivals  # rows that are held against the bars
+        self._bars = Bars(rows, questions, floor=terms.floor, limits=terms.limits, level=terms.inferior_level)
         self._pick: int | None = None
         self._leader: int | None = None
         self._settled: Flags = np.zeros(rows, dtype=bool)
         self._cheaper: tuple[int, ...] = ()
         self._ties: tuple[int, ...] = ()
+        self._unpriced: tuple[int, ...] = ()
         self._certified = self._ended = False
 
     def advance(self, scores: Array, answered: Flags, costs: Array, seconds: Array) -> list[tuple[int, int]]:
@@ -211,7 +214,7 @@ class Race(ABC):
             for rows, new in steps:
                 self._data.extend(rows, scores[rows, new])
                 self._costs[:, rows, new] = powers(costs[rows, new])
-                self._hold_against_bars(rows, new, seconds[rows, new])
+                self._bars.add(rows, new.start, scores[rows, new], seconds[rows, new])
             self._exclude_by_bars()
             self._decide()
 
@@ -228,6 +231,8 @@ class Race(ABC):
             certified=self._certified,
             cheaper=self._cheaper,
             ties=self._ties,
+            unpriced=self._unpriced,
+            barred=self._barred.copy(),
             out=dict(self._out),
             ended=self._ended,
         )
@@ -269,36 +274,20 @@ class Race(ABC):
         gap = share * self._terms.margin
         return f"worse than {whom} by more than {gap:g}, {part} (shown for it alone, at {1 - level:.3g})"
 
-    def _hold_against_bars(self, rows: Rows, new: slice, seconds: Array) -> None:
-        if self._terms.floor is not None:
-            missed = np.arange(new.start, new.stop) - self._data.sums[rows, new]
-            self._floor.play(rows, 1 - self._data.scores[rows, new], before=missed, asked=new.start)
-        for name, limit in self._terms.limits.items():
-            self._late[name].add(rows, seconds, limit)
-
     def _exclude_by_bars(self) -> None:
         """Those below the floor or above a limit on latency: as far as that is shown, and when everything was asked."""
-        data, floor = self._data, self._terms.floor
-        complete, live = data.asked == data.questions, self._live()
-        if floor is not None:
-            for row in np.flatnonzero(live & np.where(complete, data.means() < floor - 1e-12, self._floor.shown)):
-                self._exclude(row, f"below the floor of {floor:g}")
-                self._barred[row] = True
-        for name, limit in self._terms.limits.items():
-            late, what = self._late[name], name.removesuffix("_seconds")
-            for row in np.flatnonzero(live & np.where(complete, ~late.met, late.tests.shown)):
-                count = f"{late.late[row]:g} of {late.known[row]:g} answers"
-                self._exclude(row, f"{count} took more than the {what} of {limit:g} s")
+        for row, reason in self._bars.missed(self._data.asked == self._data.questions).items():
+            if self._judged[row] and row not in self._out:
+                self._exclude(row, reason)
                 self._barred[row] = True
 
     def _meets_bars(self) -> Flags:
         """For which rows floor and limits hold on what was answered so far."""
-        met = ~self._barred
-        if self._terms.floor is not None:
-            met &= self._data.means() >= self._terms.floor - 1e-12
-        for late in self._late.values():
-            met &= late.met
-        return met
+        return ~self._barred & self._bars.met(len(self._barred))
+
+    def _shown_to_meet_bars(self) -> Flags:
+        """For which rows that is shown, or known as everything was asked."""
+        return ~self._barred & self._bars.shown(self._data.asked == self._data.questions)
 
     def _cost_ratios(self, base: int) -> tuple[Array, Array, Array]:
         """Every row's cost as a ratio to that of a base: estimate, low and high."""
@@ -349,26 +338,3 @@ class Differences:
         ]
         found[self.base] = 1.0
         return np.array(found)
-
-
-class _Late:
-    """How many answers of every row were late, of those whose time is known, and whether more are than may be."""
-
-    def __init__(self, rows: int, allowed: float, level: float) -> None:
-        self._allowed = allowed
-        self.tests = MeanTests(rows, allowed, level)
-        self.known: Array = np.zeros(rows)
-        self.late: Array = np.zeros(rows)
-
-    def add(self, rows: Rows, seconds: Array, limit: float) -> None:
-        """The next answers of some rows; NaN where the time is not known, which decides nothing."""
-        known, late = ~np.isnan(seconds), seconds > limit
-        self.known[rows] += known.sum(axis=1)
-        self.late[rows] += late.sum(axis=1)
-        self.tests.play(rows, np.where(known, late, self._allowed))
-
-    @property
-    def met(self) -> Flags:
-        """Which rows keep to the limit so far."""
-        found: Flags = self.late <= self._allowed * self.known + 1e-9
-        return found

@@ -43,7 +43,7 @@ def sentences(recommendation: Recommendation) -> list[str]:
         lines.append(
             "It is the reference itself."
             if recommendation.level == "reference"
-            else "It is also the best-scoring setup."
+            else f"It is also the best-scoring setup{_of_whom(recommendation)}."
         )
     else:
         lines[0] = f"{lines[0]} {_gain(recommendation)}".rstrip()
@@ -98,6 +98,8 @@ def _how_many_more(recommendation: Recommendation) -> str:
     tested = [claim.questions for claim in recommendation.claims if claim.about == "new questions"]
     if tested:
         asked = tested[-1]
+    if recommendation.open_because:
+        return recommendation.open_because
     if needed is None:
         return "no realistic number of questions would decide: a candidate lies on the margin"
     kind = "new questions in all" if tested else "more questions"
@@ -129,7 +131,13 @@ def _against(recommendation: Recommendation, reference: Configuration) -> list[s
 
 
 def _whom(recommendation: Recommendation) -> str:
-    return "the reference" if recommendation.level == "reference" else "the best-scoring setup"
+    if recommendation.level == "reference":
+        return "the reference"
+    return ("the next best setup" if recommendation.leads else "the best-scoring setup") + _of_whom(recommendation)
+
+
+def _of_whom(recommendation: Recommendation) -> str:
+    return " of those that meet the floor and limits" if recommendation.barred else ""
 
 
 def _saving(unit: str, ratio: Interval) -> str:
@@ -138,6 +146,8 @@ def _saving(unit: str, ratio: Interval) -> str:
         return f"{_figure(1 / ratio.mean)}× fewer {unit} ({_figure(1 / ratio.high)}–{_figure(1 / ratio.low)}×)"
     if ratio.high == 0:
         return f"no {unit} at all"
+    if ratio.low == ratio.high == 1:
+        return f"the same {unit}"
     change, low, high = (100 * (1 - value) for value in (ratio.mean, ratio.high, ratio.low))
     if low < 0 < high:
         return f"about the same {unit} ({-high:+.0f} to {-low:+.0f} %)"

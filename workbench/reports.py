@@ -61,7 +61,7 @@ def compare(
     store = store or Store(create=False)
     record = store.get(run)
     experiment = record.experiment
-    split, tariff = kept_split(experiment), tariff_of(record)
+    split, tariff = compared_split(experiment), tariff_of(record)
     trials, questions = store.trials(record.id), store.questions(record.id)
     found = compare_tallies(
         run=record.name,
@@ -76,7 +76,7 @@ def compare(
         strategy=experiment.get("strategy", "grid"),
         repeats=experiment["repeats"],
         split=split,
-        claimed=_claimed(store, record) if any(question.split == split for question in questions) else None,
+        claimed=_claimed(store, record),
     )
     return replace(found, over_answers=over_answers)
 
@@ -105,15 +105,21 @@ def declared_goal(record: RunRecord) -> Goal:
     return goal if reference is None else goal.model_copy(update={"reference": reference})
 
 
-def kept_split(experiment: Mapping[str, Any]) -> str | None:
-    """The split of a stored experiment that its race never saw; ``None`` without one."""
-    wanted, strategy = experiment.get("confirm"), experiment.get("strategy", "grid")
-    return unseen_split(strategy, experiment["questions"]["split"], None if wanted is None else wanted["split"])
+def compared_split(experiment: Mapping[str, Any]) -> str | None:
+    """The split of a stored experiment whose questions its setups are compared on, others being there for a confirmation only,
+    whatever strategy asked for it; ``None`` where it is all."""
+    split: str = experiment["questions"]["split"]
+    return None if split == "all" else split
 
 
 def _claimed(store: Store, record: RunRecord) -> Claimed | None:
     """The pair that a run confirmed last, if it came to that."""
-    claimed = store.claims(record.environment["evalset"]["digest"], record.experiment["confirm"]["split"])
+    wanted, strategy = record.experiment.get("confirm"), record.experiment.get("strategy", "grid")
+    named = None if wanted is None else wanted["split"]
+    split = unseen_split(strategy, record.experiment["questions"]["split"], named)
+    if split is None:
+        return None
+    claimed = store.claims(record.environment["evalset"]["digest"], split)
     own = [each for each in claimed if each.run == record.name and each.created >= record.created]
     return own[-1] if own else None
 

@@ -192,6 +192,8 @@ class Session:
         pick, reference = (self._configurations[row] for row in pair)
         claim = {"pick": pick.id, "reference": reference.id, "metric": goal.metric, "margin": goal.margin}
         claim |= {"questions": len(self._unseen), "seed": self._experiment.seed}  # another order is another look
+        if self._experiment.repeats > 1:  # and so are other answers
+            claim["repeats"] = self._experiment.repeats
         evalset = self._run.environment["evalset"]["digest"]
         claimed = self._store.claims(evalset, wanted.split)
         alpha = level_left(1 - goal.confidence, wanted.tries, claim, claimed)
@@ -200,7 +202,7 @@ class Session:
             self._store.add_claim(self._run.name, evalset, wanted.split, claim, alpha)
         if not alpha:
             return ""
-        self._total_answers = self._done + 2 * len(self._unseen) - self._confirmed.held
+        self._total_answers = self._done + self._confirmed.missing(pair)
         for start in range(0, len(self._unseen), _CONFIRMED_AT_ONCE):
             batch = self._unseen[start : start + _CONFIRMED_AT_ONCE]
             for configuration in (pick, reference):
@@ -329,13 +331,10 @@ class Session:
         self._flushed = time.monotonic()
 
     def _close_trials(self) -> None:
-        infrastructure = Counter(
-            key[0] for key, kind in self._store.answered(self._run_id).items() if kind == "infrastructure"
-        )
-        for configuration in self._configurations:
+        """Those that are in: finished, or incomplete where answers to be compared were lost."""
+        for configuration, lost in zip(self._configurations, self._answered.lost().tolist(), strict=True):
             if configuration.id in self._closed or self._out.get(configuration.id):
                 continue
-            lost = infrastructure[configuration.id]
             reason = f"{lost} answers lost to infrastructure failures; mend with --retry-failed" if lost else ""
             self._store.set_trial(self._run_id, configuration.id, "incomplete" if lost else "finished", reason)
 

@@ -16,11 +16,11 @@ from workbench.ledger import price, scale
 from workbench.races import replayed
 from workbench.racing import RaceState, settings, terms
 from workbench.records import Configuration, Energy, Question, Reading, Trial, as_json, digest
-from workbench.reports import declared_goal, kept_split, tariff_of
+from workbench.reports import compared_split, declared_goal, tariff_of
 from workbench.specification import Goal
 from workbench.stats import Array, Interval, anytime_interval, interval
 from workbench.store import RunRecord, Store
-from workbench.tally import Tally, tallies, tally_of, total
+from workbench.tally import Tally, among, tallies, tally_of, total
 from workbench.tariffs import Tariff
 
 Mark = Literal["", "pick", "leader", "pick and leader", "bound"]
@@ -75,8 +75,8 @@ def lanes(run: str = "latest", *, store: Store | None = None) -> Lanes:
     record = store.get(run)
     goal = declared_goal(record)
     questions = store.questions(record.id)
-    split = kept_split(record.experiment)
-    asked = [question for question in questions if question.split != split]
+    split = compared_split(record.experiment)
+    asked = among(questions, split)
     trials, tariff = store.trials(record.id), tariff_of(record)
     given = [Asked.of(tally, questions, asked) for tally in tallied(store, record, trials, questions)]
     configurations = [trial.configuration for trial in trials]
@@ -102,7 +102,7 @@ def tallied(
     store: Store, record: RunRecord, trials: Sequence[Trial], questions: Sequence[Question] | None = None
 ) -> list[Tally]:
     """What every trial's answers come to, with what is new since the last look read now."""
-    split, tariff = kept_split(record.experiment), tariff_of(record)
+    split, tariff = compared_split(record.experiment), tariff_of(record)
     under = digest(as_json([split, tariff]))
     followed = [_followed(store.url, record.id, record.created, trial.configuration.id, under) for trial in trials]
     stands = store.stands(record.id)
@@ -170,7 +170,8 @@ def _race(record: RunRecord, goal: Goal, trials: Sequence[Trial], answered: Answ
     if asked is None:
         return None
     standings = answered.standings(
-        np.array([trial.expected_cost for trial in trials]), np.zeros(len(trials), dtype=bool)
+        np.array([trial.expected_cost for trial in trials]),
+        np.array([trial.state == "incomplete" for trial in trials]),
     )
     return replayed(terms(goal, standings.configurations, **asked), standings)
 

@@ -316,8 +316,8 @@ def cost_ratios(costs: Array, base: Array, confidence: float) -> tuple[Array, Ar
     """Ratios of mean costs to that of ``base`` over the questions both have: estimate, low and high of each row.
 
     ``costs`` are ``powers`` of shape (3, rows, n), ``base`` of (3, n). Interval of Student's t on the logarithm of the ratio,
-    its error by the delta method from the residuals c − ratio·base, so that what is common to both cancels. NaN where fewer
-    than two questions are common or the base costs nothing.
+    its error by the delta method from the residuals c − ratio·base, so that what is common to both cancels. Where the base
+    costs nothing: 1 if the row does, too, otherwise infinite. NaN where fewer than two questions are common.
     """
     sums = costs @ base.T  # sums[i, row, j]: of the row's cost to the i times the base's to the j, where both are known
     count, own, other = sums[0, :, 0], sums[1, :, 0], sums[0, :, 1]
@@ -326,11 +326,12 @@ def cost_ratios(costs: Array, base: Array, confidence: float) -> tuple[Array, Ar
         residuals = sums[2, :, 0] - 2 * ratio * sums[1, :, 1] + ratio**2 * sums[0, :, 2]
         error = np.sqrt(np.maximum(residuals, 0.0) / (count - 1) / count) / (own / count)
         reach = _student(0.5 + confidence / 2, count - 1) * error
-        few = (count < 2) | ~np.isfinite(ratio)
-        nothing = ratio == 0  # an error relative to nothing does not exist
-        low = np.where(nothing, 0.0, ratio * np.exp(-reach))
-        high = np.where(nothing, 0.0, ratio * np.exp(reach))
-    return tuple(np.where(few, np.nan, each) for each in (ratio, low, high))  # type: ignore[return-value]
+        free = other == 0
+        ratio = np.where(free, np.where(own == 0, 1.0, np.inf), ratio)
+        exact = free | (ratio == 0)  # an error relative to nothing does not exist
+        low = np.where(exact, ratio, ratio * np.exp(-reach))
+        high = np.where(exact, ratio, ratio * np.exp(reach))
+    return tuple(np.where(count < 2, np.nan, each) for each in (ratio, low, high))  # type: ignore[return-value]
 
 
 def _student(probability: float, degrees: Array) -> Array:

@@ -382,11 +382,11 @@ class Store:
             rows = connection.execute(query).scalars()
             return [_QUESTION.validate_python(row) for row in rows]
 
-    def count_questions(self, run_id: int, *, but: str | None = None) -> int:
-        """How many questions the run holds; those of the split ``but`` are left out."""
+    def count_questions(self, run_id: int, *, split: str | None = None) -> int:
+        """How many questions the run holds, in all or of a split."""
         query = sa.select(sa.func.count()).select_from(QUESTIONS).where(QUESTIONS.c.run_id == run_id)
-        if but is not None:
-            query = query.where(QUESTIONS.c.record["split"].as_string() != but)
+        if split is not None:
+            query = query.where(QUESTIONS.c.record["split"].as_string() == split)
         with self.reading() as connection:
             return int(connection.execute(query).scalar() or 0)
 
@@ -460,13 +460,6 @@ class Store:
     def count_answers(self, run_id: int) -> int:
         """How many answers are stored."""
         return self._count(ANSWERS, run_id)
-
-    def counts(self, run_id: int) -> dict[str, tuple[int, int]]:
-        """Configuration → how many answers are stored, and how many of them are failures."""
-        columns = (ANSWERS.c.configuration, sa.func.count(), sa.func.count(ANSWERS.c.failure_kind))
-        query = sa.select(*columns).where(ANSWERS.c.run_id == run_id).group_by(ANSWERS.c.configuration)
-        with self.reading() as connection:
-            return {configuration: (answers, failed) for configuration, answers, failed in connection.execute(query)}
 
     def keys(self, run_id: int, configuration: str) -> set[tuple[str, int]]:
         """(question, repeat) of every stored answer of a configuration."""

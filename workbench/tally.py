@@ -125,9 +125,9 @@ def tally_of(
     metrics: Sequence[str],
     tariff: Tariff,
 ) -> Tally:
-    """Add up answers of one configuration, in order, to questions of a run; those of ``split`` only test the pick."""
+    """Add up answers of one configuration, in order, to questions of a run; those that are not of ``split`` only test the pick."""
     places = {question.id: number for number, question in enumerate(questions)}
-    unseen = frozenset(question.id for question in questions if question.split == split)
+    compared = frozenset(question.id for question in among(questions, split))
     rows: list[tuple[float, ...]] = []
     adding = (_Adding(), _Adding())
     for scored in answers:
@@ -156,11 +156,18 @@ def tally_of(
             )
         )
         ran_known = worked and price(ran, tariff.coefficients) is not None
-        adding[answer.question in unseen].add(scored, alone, ran, known=paid["joules"] is not None, ran_known=ran_known)
+        adding[answer.question not in compared].add(
+            scored, alone, ran, known=paid["joules"] is not None, ran_known=ran_known
+        )
     width = len(_COLUMNS) + len(metrics)
     numbers = np.array(rows, dtype=np.float64).reshape(len(rows), width).T
     asked, only_tested = (each.sums() for each in adding)
     return Tally(metrics=tuple(metrics), numbers=np.ascontiguousarray(numbers), asked=asked, unseen=only_tested)
+
+
+def among(questions: Sequence[Question], split: str | None) -> list[Question]:
+    """The questions of a split; of all where it is ``None``."""
+    return [question for question in questions if split is None or question.split == split]
 
 
 def total(readings: Iterable[Reading | None]) -> Reading | None:

@@ -53,7 +53,9 @@ class Recommendation:
     chosen/reference with its paired interval. ``questions_needed`` is in all, not in addition. ``level`` says how it was
     decided: by a race, or by the fixed-sample rule; ``claims`` what a race has shown and what not; ``ties`` are good enough
     as far as one knows, and their cost cannot be told from the chosen one's. ``screened_at`` is the error of a single decision
-    of a screening.
+    of a screening. ``leads``: the chosen one scores best, and the reference is the next; ``barred``: of those that meet floor
+    and limits, as others do not. ``open_because`` is what keeps a verdict open where it is not that more questions have to be
+    asked.
     """
 
     verdict: Verdict
@@ -73,3 +75,6 @@ class Recommendation:
     claims: tuple[Claim, ...] = ()
     ties: tuple[Configuration, ...] = ()
     screened_at: float | None = None
+    leads: bool = False
+    barred: bool = False
+    open_because: str = ""

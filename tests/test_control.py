@@ -217,7 +217,7 @@ def test_what_is_over_cannot_be_asked_for_anything(verb: str, own_folder: Path) 
     filled_store(own_folder / "runs" / "workbench.db")
     result = command(verb, "demo")
     assert result.code == 2
-    assert "run 'demo' is finished: no process is at work on it" in result.err
+    assert "run 'demo' is finished: nothing is left to do" in result.err
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,47 @@ def test_running_again_adds_nothing() -> None:
     assert sorted(keys(Store())) == before
 
 
+def test_a_finished_run_that_is_run_again_does_and_books_nothing() -> None:
+    workbench.run(experiment(strategy={"name": "race", "pilot": 2}, goal={"margin": 0.3}))
+    store = Store()
+    record = store.get("latest")
+    before = store.one_offs(record.id), workbench.compare().spent
+    prepared: list[str] = []
+    workbench.run(
+        experiment(strategy={"name": "race", "pilot": 2}, goal={"margin": 0.3}),
+        progress=lambda progress: prepared.append(progress.doing),
+    )
+    assert (store.one_offs(record.id), workbench.compare().spent) == before
+    assert not any("preparing" in each for each in prepared)
+
+
+def test_a_fresh_run_that_comes_to_nothing_leaves_the_one_it_would_replace() -> None:
+    workbench.run(experiment())
+    before = keys(Store())
+    unusable = experiment(space={"model": ["none"], "retriever": [{"name": "hybrid", "weight": 2}]})
+    with pytest.raises(InputError, match="weight is 2"):
+        workbench.run(unusable, fresh=True)
+    assert [run.name for run in Store().runs()] == ["tiny"]
+    assert keys(Store()) == before
+    workbench.run(experiment(questions={"limit": 2}), fresh=True)
+    assert [run.name for run in Store().runs()] == ["tiny"]
+    assert 0 < len(keys(Store())) < len(before)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"seconds": -1}, "seconds is -1"),
+        ({"fail": "crash"}, "fail is 'crash'"),
+        ({"context_tokens": 0}, "context_tokens"),
+    ],
+)
+def test_parameters_that_a_plugin_cannot_use_are_refused_before_anything_is_written(parameters, said) -> None:
+    with pytest.raises(InputError, match=said):
+        workbench.run(experiment(space={"model": [{"name": "scripted", **parameters}]}))
+    assert Store().runs() == []
+
+
 def test_a_run_may_grow_in_space_and_questions() -> None:
     workbench.run(experiment(questions={"limit": 2}))
     workbench.run(

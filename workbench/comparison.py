@@ -394,20 +394,23 @@ def _figures(
 def winners(comparison: Comparison) -> dict[str, Figures]:
     """The configuration with the best mean of every metric whose best is clear, for a look at whether metrics agree.
 
-    Bounds are left aside, and so are metrics that count.
+    Bounds are left aside, and so are metrics that count. Means over different questions are not compared: it is among those
+    with the most values.
     """
     found = {}
     for metric in comparison.matrix.scores:
         if _counts(metric):
             continue
         scored = [
-            figures
+            (interval, figures)
             for figures in comparison.figures
-            if figures.scores[metric] is not None and not figures.configuration.is_bound
+            if (interval := figures.scores[metric]) is not None and not figures.configuration.is_bound
         ]
-        means = [interval.mean for figures in scored if (interval := figures.scores[metric]) is not None]
-        if means and means.count(max(means)) == 1:
-            found[metric] = scored[means.index(max(means))]
+        most = max((interval.n for interval, _ in scored), default=0)
+        ahead = [(interval.mean, figures) for interval, figures in scored if interval.n == most]
+        best = max((mean for mean, _ in ahead), default=0.0)
+        if [mean for mean, _ in ahead].count(best) == 1:
+            found[metric] = next(figures for mean, figures in ahead if mean == best)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -69,7 +70,10 @@ def _at_work(run: str, store: Store) -> RunRecord:
     record = store.get(run)
     if record.state not in AT_WORK:
         raise InputError(
-            f"run {record.name!r} is {record.state}: no process is at work on it; go on with: workbench resume {record.name}"
+            f"run {record.name!r} is finished: nothing is left to do"
+            if record.state == "finished"
+            else f"run {record.name!r} is {record.state}: no process is at work on it; go on with: "
+            f"workbench resume {shlex.quote(record.name)}"
         )
     return record
 

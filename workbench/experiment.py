@@ -82,8 +82,8 @@ def run(
         here["plan"] = dict(planned)
     if (asked := settings(experiment.strategy)) is not None:
         terms(goal, configurations, **asked)  # a race that cannot be run is refused before anything is written
-    record = _open(store, name or experiment.name, experiment, here, fresh, configurations, questions)
-    with store.lease(record):
+    record, replaced = _open(store, name or experiment.name, experiment, here, fresh, configurations, questions)
+    with _in_place_of(replaced, record, store), store.lease(record):
         if retry_failed:
             store.drop_failed(record.id)
         store.add_trials(record.id, configurations, expected_costs(configurations, goal.minimise).tolist())
@@ -132,6 +132,20 @@ def run(
     return Outcome(run=record.name, answers=session.done, total=session.total, points=found)
 
 
+@contextmanager
+def _in_place_of(replaced: RunRecord | None, record: RunRecord, store: Store) -> Iterator[None]:
+    """A new run takes the place of another when it has an answer; one that came to nothing gives it back."""
+    try:
+        yield
+    finally:
+        if replaced is not None:
+            if store.count_answers(record.id):
+                store.delete(replaced.id)
+            else:
+                store.delete(record.id)
+                store.update(replaced.id, name=record.name)
+
+
 def _left_out(
     store: Store, record: RunRecord, configurations: Sequence[Configuration], questions: Sequence[Question]
 ) -> Iterator[str]:
@@ -168,8 +182,8 @@ def _open(
     fresh: bool,
     configurations: Sequence[Configuration],
     questions: Sequence[Question],
-) -> RunRecord:
-    """The run to write: a new one, or the one of that name if it may be continued."""
+) -> tuple[RunRecord, RunRecord | None]:
+    """The run to write: a new one, or the one of that name if it may be continued; and the one that a fresh one replaces."""
     if problems := problems_of_name(name):
         raise InputError(problems)
     wanted = experiment.model_dump(mode="json")
@@ -177,10 +191,10 @@ def _open(
     if found is not None and fresh:
         if found.state in AT_WORK:
             raise InputError(f"run {name!r} is {found.state}; stop it before --fresh")
-        store.delete(found.id)
-        found = None
+        store.update(found.id, name=f"{name} (replaced {found.id})")  # gone as soon as the new one has an answer
+        return store.create(name, wanted, here), found
     if found is None:
-        return store.create(name, wanted, here)
+        return store.create(name, wanted, here), None
     differs = changes(found.environment, here)
     for key in ("goal", "metrics", "repeats", "seed"):
         if found.experiment.get(key) != wanted[key]:
@@ -197,4 +211,4 @@ def _open(
         )
     known = with_new_models(found.environment, here)
     store.update(found.id, experiment=wanted, environment=known)
-    return replace(found, environment=known)
+    return replace(found, environment=known), None

@@ -25,7 +25,7 @@ def notes(comparison: Comparison) -> list[str]:
     low, central, high = coefficients["watts_per_busy_vcpu"]
     goal = comparison.goal
     found = [
-        f"Scores: mean over {len(comparison.matrix.questions)} questions with {goal.confidence:.0%} bootstrap intervals; "
+        f"Scores: mean over {_questions(comparison)} with {goal.confidence:.0%} bootstrap intervals; "
         f"an answer counts as correct from {goal.metric} 0.5 on.",
     ]
     known = {figures.joules.source for figures in comparison.figures if figures.joules is not None}
@@ -67,6 +67,17 @@ def notes(comparison: Comparison) -> list[str]:
             "not part of the joules per answer above."
         )
     return found + _bought(comparison) + _payback(comparison)
+
+
+def _questions(comparison: Comparison) -> str:
+    """How many questions a setup's figures are about: alike for all, or from the fewest to the most."""
+    asked, total = comparison.spent.asked.values(), len(comparison.matrix.questions)
+    fewest, most = min(asked, default=total), max(asked, default=total)
+    return (
+        f"{most} questions"
+        if fewest == most
+        else f"the {fewest} to {most} of {total} questions that each setup was asked,"
+    )
 
 
 def _included(comparison: Comparison) -> str:

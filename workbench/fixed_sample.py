@@ -7,6 +7,7 @@ the same questions, which flatters it a little; nothing is corrected for the num
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from math import isinf
 from typing import Literal
@@ -63,7 +64,7 @@ class _Choice:
         proven = next((row for row in order if standing[row] == "proven"), None)
         if all(standing[row] == "excluded" for row in within):
             return self._nothing(
-                f"the best, {self._label(best)}, reaches {self._mean(best):.3f}; the floor is {self._goal.floor}"
+                f"The best, {self._label(best)}, reaches {self._mean(best):.3f}; the floor is {self._goal.floor}"
             )
         bound = self._cost(proven) if proven is not None else float("inf")
         open_rows = [row for row in order if standing[row] == "open" and self._cost(row) < bound - _SAME_COST]
@@ -185,10 +186,20 @@ class _Choice:
 
     def _nearest_by_limits(self, rows: Sequence[int]) -> str:
         if not rows:
-            return "no configuration has answered all its questions; run the experiment to its end, or mend it with --retry-failed"
+            return self._nobody()
         nearest = min(rows, key=lambda row: max(value / limit for _, value, limit in self._broken_limits(row)))
         name, value, limit = max(self._broken_limits(nearest), key=lambda each: each[1] / each[2])
         return f"{self._label(nearest)} comes nearest: {name} {value:.2f} s against a limit of {limit:g} s"
+
+    def _nobody(self) -> str:
+        """Why none can be judged at all."""
+        unit, run = self._goal.minimise.replace("_", " "), self._comparison.run
+        if np.isnan(self._costs[self._goal.minimise]).all() and not np.isnan(self._scores).all():
+            return f"The {unit} of no setup are known, so that none is the cheapest; minimise something else"
+        return (
+            "No configuration has answered all its questions; go on with: workbench resume "
+            f"{shlex.quote(run)} (--retry-failed where answers were lost)"
+        )
 
     def _nothing(self, nearest_miss: str) -> Recommendation:
         for row in range(len(self._comparison.figures)):

@@ -241,6 +241,7 @@ def check_resource(what: str, here: Side, base: Side, min_effect: float, tests: 
     if surely > bound:
         return check("regressed", said, effect=effect, **values)
     needed = ratio_questions_needed(effect, bound, alpha / tests)
+    said += f", which is beyond it alone, but not as one of {tests} tests" if low > bound else ""
     said = f"{said}: {n} questions cannot tell; {_would_do(needed)}"
     return check("not shown", said, effect=effect, questions_needed=needed, **values)
 

@@ -288,6 +288,8 @@ class _Raced:
         )
         if row in state.unpriced:
             return f"its {unit}, or the choice's, are not known{shown}", True
+        if ratio is None and self._cost(row) == 0:
+            return f"no {unit} either, and likely at most the margin better{shown}", False
         figure = "more" if ratio is None else f"{ratio.mean:.2f}× the" if ratio.mean < 10 else f"{ratio.mean:.0f}× the"
         times = f"{figure} {unit}"
         if state.settled[row]:
@@ -300,13 +302,13 @@ class _Raced:
         state, reference = self._state, self._terms.reference
         if reference is not None and (self._standings.closed | self._standings.incomplete)[reference]:
             return (
-                f"the reference {self._label(reference)} could not be asked, or lost answers; see the reasons, and mend "
+                f"The reference {self._label(reference)} could not be asked, or lost answers; see the reasons, and mend "
                 "failures with --retry-failed"
             )
         judged = state.rivals | state.barred
         rows = [row for row in np.flatnonzero(judged) if state.asked[row]]
         if not rows:
-            return "no configuration could be asked; see the reasons, and mend failures with --retry-failed"
+            return "No configuration could be asked; see the reasons, and mend failures with --retry-failed"
         nearest = max(map(int, rows), key=self._mean)
         return f"{self._label(nearest)} comes nearest with {self._mean(nearest):.3f}: {state.out.get(nearest, '')}"
 

@@ -264,6 +264,14 @@ def build(kind: str, choice: PluginChoice, *context: Any) -> Any:
         raise
 
 
+def check_values(kind: str, choice: PluginChoice) -> None:
+    """Raise ``InputError`` for parameters of a choice that its plugin does not have, or not so; what a choice of a name alone
+    names is not imported for it."""
+    if isinstance(choice, dict) and len(choice) > 1:
+        module, _ = load(kind, choice)
+        _parameters(choice, _schema(_factory(module, plugin_name(choice))))
+
+
 def _parameters(choice: PluginChoice, schema: dict[str, TypeAdapter[Any]]) -> dict[str, Any]:
     """The parameters of a choice as the schema reads them."""
     parameters = {} if isinstance(choice, str) else {key: value for key, value in choice.items() if key != "name"}
@@ -348,6 +356,6 @@ def _factory(module: ModuleType, name: str) -> Callable[..., Any]:
 
 
 def _schema(factory: Callable[..., Any]) -> dict[str, TypeAdapter[Any]]:
-    hints = typing.get_type_hints(factory)
+    hints = typing.get_type_hints(factory, include_extras=True)
     keywords = [p.name for p in inspect.signature(factory).parameters.values() if p.kind is p.KEYWORD_ONLY]
     return {name: TypeAdapter(hints.get(name, Any), config=ConfigDict(strict=False)) for name in keywords}

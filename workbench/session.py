@@ -121,7 +121,7 @@ class Session:
         for scored in store.answers(record.id, texts=False):
             self._count_in(scored)
             before.append(spent(scored.answer.ledger))
-        self._done = self._answered.held + self._confirmed.held
+        self._done = self._done_before = self._answered.held + self._confirmed.held
         self._control.spend(before, calls=self._done)
         self._failures = Counter({"failed": sum(1 for kind in store.answered(record.id).values() if kind)})
         self._in_a_row: dict[str, tuple[str, int]] = {}
@@ -227,8 +227,9 @@ class Session:
 
     def _ask(self, cells: Sequence[tuple[Configuration, Question]]) -> str:
         """Have cells answered whose configurations share an engine and how many answers are under way at once."""
-        ready = {each for each in dict.fromkeys(one for one, _ in cells) if self._prepared(each)}
-        tasks = [task for each, question in cells if each in ready for task in self._tasks(each, question)]
+        wanted = [task for each, question in cells for task in self._tasks(each, question)]
+        ready = {each for each in dict.fromkeys(task.configuration for task in wanted) if self._prepared(each)}
+        tasks = [task for task in wanted if task.configuration in ready]
         reason = ""
 
         def feed() -> Iterator[Task]:
@@ -356,6 +357,8 @@ class Session:
             work = OneOff(work=stage, what="scoring answers; not part of what they cost", reading=add(readings))
             self._store.add_one_off(self._run_id, work)
         one_offs = self._store.one_offs(self._run_id)
+        if len(one_offs) == self._one_offs_before and self._done == self._done_before:
+            return  # nothing was asked: a run that is looked at again stays what it was
         here = self.workers.runs_here
         done = [work for work in one_offs[self._one_offs_before :] if here or work.work in self._judged]
         metered = sum(work.reading.cpu_seconds or 0.0 for work in done) + here * self._metered

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,14 @@ _OF_MODEL = ("prompt", "examples", "example_choice", *DECODING_AXES, *_CONTEXT)
 _CHUNKING = ("chunker", "chunk_tokens", "chunk_overlap")
 _EMBEDDING = ("embedder", "dimensions")
 _INDEX = ("precision", "index")
+_PLUGINS = {
+    "model": "models",
+    "retriever": "retrievers",
+    "embedder": "embedders",
+    "chunker": "chunkers",
+    "rerank": "rerankers",
+    "compress": "compressors",
+}
 _OF_RETRIEVAL = ("min_score", *_EMBEDDING, *_INDEX, *_CHUNKING, "rerank", "rerank_depth", *_CONTEXT)
 
 
@@ -52,6 +60,7 @@ def points(space: Space) -> Points:
     size = math.prod(map(len, axes.values()))
     if size > _MOST_POINTS:
         raise InputError(f"the space has {size:,} points; expected at most {_MOST_POINTS:,}: leave out values or axes")
+    _check_parameters(axes)
     facts = {plugin_label(choice): model_facts(choice) for choice in axes["model"]}
     fingerprints = _Fingerprints(facts)
     found: dict[str, Configuration] = {}
@@ -81,6 +90,18 @@ def points(space: Space) -> Points:
     return Points(
         configurations=tuple(found.values()), product=product, merged=dict(merged), impossible=dict(impossible)
     )
+
+
+def _check_parameters(axes: Mapping[str, Sequence[Any]]) -> None:
+    problems: list[str] = []
+    for axis, kind in _PLUGINS.items():
+        for choice in axes[axis]:
+            try:
+                registry.check_values(kind, choice)
+            except InputError as error:
+                problems += error.problems
+    if problems:
+        raise InputError(problems)
 
 
 def point_configuration(space: Space) -> Configuration:
@@ -208,13 +229,7 @@ class _Fingerprints:
             if name not in self._prompts:
                 self._prompts[name] = templates.load(name).digest
             found["prompt"] = self._prompts[name]
-        for axis, kind in (
-            ("retriever", "retrievers"),
-            ("embedder", "embedders"),
-            ("chunker", "chunkers"),
-            ("rerank", "rerankers"),
-            ("compress", "compressors"),
-        ):
-            if axis in axes and (version := registry.version(kind, axes[axis])):
+        for axis, kind in _PLUGINS.items():
+            if axis != "model" and axis in axes and (version := registry.version(kind, axes[axis])):
                 found[axis] = version
         return found

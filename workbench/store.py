@@ -195,18 +195,25 @@ class Store:
     def create(self, name: str, experiment: dict[str, Any], environment: dict[str, Any]) -> RunRecord:
         """A new run without trials or answers."""
         now = time.time()
-        with self.writing() as connection:
-            connection.execute(
-                RUNS.insert().values(
-                    name=name,
-                    created=now,
-                    updated=now,
-                    state="stopped",
-                    experiment=experiment,
-                    environment=environment,
-                    note="",
+        try:
+            with self.writing() as connection:
+                connection.execute(
+                    RUNS.insert().values(
+                        name=name,
+                        created=now,
+                        updated=now,
+                        state="stopped",
+                        experiment=experiment,
+                        environment=environment,
+                        note="",
+                    )
                 )
-            )
+        except StoreError as error:
+            if self.find(name) is None:
+                raise
+            raise StoreError(
+                f"run {name!r} has just been begun by another process; run it again to see where it is"
+            ) from error
         return self.get(name)
 
     def update(self, run_id: int, **columns: Any) -> None:

@@ -11,7 +11,9 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from workbench.contracts import ModelFacts
 from workbench.errors import GenerationError, InfrastructureFailure, ModelFailure
@@ -180,12 +182,12 @@ def build(
     *,
     style: Literal["chat", "text"] = "chat",
     replies: dict[str, str] | None = None,
-    seconds: float = 0.0,
-    seconds_per_token: float = 0.0,
+    seconds: Annotated[float, Field(ge=0)] = 0.0,
+    seconds_per_token: Annotated[float, Field(ge=0)] = 0.0,
     fail: Fault = "none",
-    fail_every: int = 1,
-    fail_attempts: int = 0,
-    context_tokens: int = 4096,
+    fail_every: Annotated[int, Field(ge=1)] = 1,
+    fail_attempts: Annotated[int, Field(ge=0)] = 0,
+    context_tokens: Annotated[int, Field(ge=1)] = 4096,
 ) -> Scripted:
     """A deterministic model for tests and dry runs: picks a sentence of its prompt; chosen latency and failures.
 
@@ -197,7 +199,7 @@ def build(
         seconds=seconds,
         seconds_per_token=seconds_per_token,
         fail=fail,
-        fail_every=max(fail_every, 1),
+        fail_every=fail_every,
         fail_attempts=fail_attempts,
         context_tokens=context_tokens,
     )

@@ -174,8 +174,7 @@ def test_where_costs_are_not_known_nothing_cheaper_is_not_shown(keepers: str) ->
     assert found.verdict == "undecided"
     assert [claim.shown for claim in found.claims if claim.against == "anything cheaper"] == [False]
     assert not found.ties
-    assert "dollars of" in sentences(found)[0]
-    assert "not known" in sentences(found)[0]
+    assert "dollars are not known of setups that may be as good: 2" in sentences(found)[0]
 
 
 def test_what_costs_anything_is_dearer_than_what_costs_nothing() -> None:
@@ -242,9 +241,9 @@ def test_repeats_are_planned_for_a_confirmation_too(keepers: str) -> None:
 def test_a_run_grows_and_does_not_shrink(keepers: str) -> None:
     models = [model(0.9), model(0.8)]
     workbench.run(about(keepers, models, strategy="grid", questions={"split": "dev", "limit": 8}))
-    with pytest.raises(NotComparable, match="4 of its questions are left out"):
+    with pytest.raises(NotComparable, match="questions left out: 4"):
         workbench.run(about(keepers, models, strategy="grid", questions={"split": "dev", "limit": 4}))
-    with pytest.raises(NotComparable, match="1 of its setups are left out or changed"):
+    with pytest.raises(NotComparable, match="setups left out or changed: 1"):
         workbench.run(about(keepers, models[:1], strategy="grid", questions={"split": "dev", "limit": 8}))
     more = [model(0.7), *models]
     grown = workbench.run(about(keepers, more, strategy="grid", questions={"split": "dev", "limit": 10}))

@@ -153,10 +153,10 @@ def _left_out(
     split, wanted = record.experiment["questions"]["split"], {question.id for question in questions}
     compared = (question for question in store.questions(record.id) if split in ("all", question.split))
     if fewer := sum(1 for question in compared if question.id not in wanted):
-        yield f"{fewer} of its questions are left out (a run can grow, not shrink)"
+        yield f"questions left out: {fewer} (a run can grow, not shrink)"
     setups = {trial.configuration.id for trial in store.trials(record.id)}
     if fewer := len(setups - {each.id for each in configurations}):
-        yield f"{fewer} of its setups are left out or changed (a run can grow, not shrink)"
+        yield f"setups left out or changed: {fewer} (a run can grow, not shrink)"
 
 
 @contextmanager

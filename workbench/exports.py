@@ -70,7 +70,7 @@ def write(content: str | bytes, path: Path) -> None:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
         temporary.replace(path)
     except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}; name another file with --out") from error
+        raise InputError(f"{path} cannot be written: {error.strerror}; name another file") from error
 
 
 def varying_axes(comparison: Comparison) -> list[str]:
@@ -328,6 +328,7 @@ def answer_mapping(question: Question, scored: ScoredAnswer) -> dict[str, Any]:
     return {
         **answer,
         "asked": question.question,
+        "split": question.split,
         "accepted": list(question.answers),
         "evidence": None if question.evidence is None else list(question.evidence),
         "scores": {score.metric: score.value for score in scored.scores},
@@ -339,6 +340,7 @@ def answer_mapping(question: Question, scored: ScoredAnswer) -> dict[str, Any]:
 ANSWER_COLUMNS = (
     "configuration",
     "question",
+    "split",
     "repeat",
     "asked",
     "accepted",
@@ -361,6 +363,7 @@ def answer_rows(pairs: Iterable[tuple[Question, ScoredAnswer]], metrics: Sequenc
         yield [
             answer.configuration,
             answer.question,
+            question.split,
             answer.repeat,
             question.question,
             " | ".join(question.answers),

@@ -133,7 +133,9 @@ class _Raced:
         """What keeps the verdict open, where it is not that more questions would have to be asked."""
         state, tested, goal = self._state, self._comparison.tested, self._goal
         if state.ended and state.unpriced:
-            return f"{goal.minimise.replace('_', ' ')} of {len(state.unpriced)} other setups are not known"
+            return (
+                f"{goal.minimise.replace('_', ' ')} are not known of setups that may be as good: {len(state.unpriced)}"
+            )
         if not state.ended:
             begun = int(state.asked.max(initial=0)) == state.questions
             return "some setups still have questions to answer; run it again to continue" if begun else ""

@@ -123,7 +123,9 @@ def search_sentences(comparison: Comparison, recommendation: Recommendation) -> 
     """What the search took and spared, and when it has paid for itself, in two sentences."""
     found = search_footprint(comparison)
     said = f"The search took {_amount_text(found.spent)}"
-    said += f"; sharing work saved {_amount_text(found.shared)}, stopping early {_amount_text(found.stopped)}"
+    said += f"; sharing work saved {_amount_text(found.shared)}"
+    spared = _amount_text(found.stopped)
+    said += f", stopping early {spared}" if comparison.state == "finished" else f"; not asked so far: {spared}"
     if found.unknown:
         said += f" and {found.unknown:,} answers of setups that never ran, whose cost is not known"
     unit = comparison.goal.minimise if comparison.goal.minimise in COSTS else "joules"

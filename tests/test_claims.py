@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import workbench
+from tests.stores import filled_store
 from workbench.confirmation import contenders
 from workbench.errors import NotComparable
 from workbench.launch import watch
@@ -258,3 +259,21 @@ def test_a_plan_of_a_race_ranges_from_few_to_many(agreed: Terms, count: int) -> 
     low, central, high = expected_race(np.geomspace(1, 30, count), 60, agreed)
     assert (low <= central).all()
     assert (central <= high).all()
+
+
+def test_a_grid_that_was_stopped_is_undecided_and_says_how_to_go_on(own_folder: Path) -> None:
+    store = filled_store(own_folder / "part.db", answered=0.6, state="stopped")
+    for trial in store.trials(store.get("demo").id):
+        store.set_trial(store.get("demo").id, trial.configuration.id, "racing")
+    found = choose(workbench.compare(store=store))
+    assert (found.verdict, found.proven) == ("undecided", None)
+    assert found.chosen is not None
+    assert found.chosen not in {each.configuration for each in found.rejections}
+    assert sentences(found)[0].startswith(
+        "Undecided: no setup has answered all its questions yet; go on with: workbench resume demo."
+    )
+    unknown = choose(
+        workbench.compare(store=store), workbench.compare(store=store).goal.model_copy(update={"minimise": "dollars"})
+    )
+    assert unknown.verdict == "nothing qualifies"
+    assert "dollars of no setup are known" in unknown.nearest_miss

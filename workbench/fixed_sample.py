@@ -26,6 +26,7 @@ from workbench.stats import (
     paired_ratios,
     questions_needed,
 )
+from workbench.store import AT_WORK
 from workbench.verdict import A_BOUND, Recommendation, Rejection, Verdict
 
 Side = Literal["proven", "excluded", "open"]
@@ -49,6 +50,8 @@ class _Choice:
 
     def make(self) -> Recommendation:
         rows = [row for row in range(len(self._comparison.figures)) if self._eligible(row)]
+        begun = [] if rows or self._comparison.state == "finished" else self._begun()
+        rows = rows or begun
         within = [row for row in rows if self._within_limits(row)]
         if not within:
             return self._nothing(self._nearest_by_limits(rows))
@@ -74,10 +77,12 @@ class _Choice:
         chosen = provisional if open_rows else proven
         assert chosen is not None
         self._explain(chosen, best, within, standing)
+        self._rejections.pop(chosen, None)
         return self._recommendation(
-            verdict="undecided" if open_rows else "decided",
+            verdict="undecided" if open_rows or begun else "decided",
             chosen=chosen,
-            proven=proven,
+            proven=None if begun else proven,
+            open_because=self._still_to_be_asked() if begun else "",
             reference=best,
             needed=self._needed(open_rows, best),
         )
@@ -100,6 +105,17 @@ class _Choice:
             self._reject(row, f"its {self._goal.minimise} were not measured, so it cannot be compared on them")
             return False
         return True
+
+    def _begun(self) -> list[int]:
+        """Of a run that has not ended: those that have some answers, from which one can be picked for the time being."""
+        return [
+            row
+            for row, figures in enumerate(self._comparison.figures)
+            if figures.state == "racing"
+            and not figures.configuration.is_bound
+            and self._mean_or_none(row) is not None
+            and not np.isnan(self._costs[self._goal.minimise][row]).all()
+        ]
 
     def _within_limits(self, row: int) -> bool:
         broken = self._broken_limits(row)
@@ -201,6 +217,11 @@ class _Choice:
             f"{shlex.quote(run)} (--retry-failed where answers were lost)"
         )
 
+    def _still_to_be_asked(self) -> str:
+        if self._comparison.state in AT_WORK:
+            return "the run is still going on"
+        return f"no setup has answered all its questions yet; go on with: workbench resume {shlex.quote(self._comparison.run)}"
+
     def _nothing(self, nearest_miss: str) -> Recommendation:
         for row in range(len(self._comparison.figures)):
             if row not in self._rejections:
@@ -223,6 +244,7 @@ class _Choice:
         reference: int | None,
         needed: int | None,
         nearest_miss: str = "",
+        open_because: str = "",
     ) -> Recommendation:
         configurations = self._comparison.matrix.configurations
         savings: dict[str, Interval] = {}
@@ -247,6 +269,7 @@ class _Choice:
             questions_needed=needed,
             rejections=tuple(self._rejections[row] for row in sorted(self._rejections, key=self._order)),
             nearest_miss=nearest_miss,
+            open_because=open_because,
         )
 
     # ------------------------------------------------------------------------------------------------------- figures

@@ -63,9 +63,8 @@ def _verdict_of_sample(recommendation: Recommendation, chosen: Configuration) ->
         return [
             f"Decided on {recommendation.questions} questions: {chosen.label} [{chosen.id}] is the smallest setup with {claim}."
         ]
-    lines = [
-        f"Undecided: {recommendation.questions} questions are too few for {claim}; {_how_many_more(recommendation)}."
-    ]
+    few = f"{recommendation.questions} questions are too few for {claim}; {_how_many_more(recommendation)}"
+    lines = [f"Undecided: {recommendation.open_because or few}."]
     lines.append(f"Provisional choice: {chosen.label} [{chosen.id}].")
     if recommendation.proven is not None and recommendation.proven != chosen:
         lines.append(f"Certain so far: {recommendation.proven.label} [{recommendation.proven.id}].")

@@ -236,7 +236,7 @@ def test_a_plan_is_kept_as_plain_data():
 def test_one_line_holds_the_plan_against_the_truth():
     found = plan(experiment())
     line = compare_with_plan(found, truth())
-    assert line.startswith("Planned against taken: answers 32.0 (32.0–32.0), 32.0 (+0%, inside); for those 32: tokens ")
+    assert line.startswith("Planned against taken: answers 32 (32–32), 32 (+0%, inside); for those 32: tokens ")
     assert "seconds" in line
     assert "seconds not estimated" in compare_with_plan(planned(), truth())
 
@@ -246,7 +246,7 @@ def test_where_other_answers_were_asked_than_expected_as_many_are_held_against_t
     found = plan(experiment())
     fewer = truth(questions={"limit": 2})
     line = compare_with_plan(found, fewer)
-    assert "answers 32.0 (32.0–32.0), 8.00 (-75%, outside); for those 8: tokens " in line
+    assert "answers 32 (32–32), 8 (-75%, outside); for those 8: tokens " in line
     asked = {figures.configuration.id: figures.answers for figures in fewer.figures}
     expected = sum(found.one_answer[each].tokens.central * answers for each, answers in asked.items())
     assert f"tokens {amount(expected)} (" in line
@@ -277,6 +277,8 @@ def test_a_plan_reads_well(capsys):
         "4 configurations × 8 questions; strategy race, level screen; fewest tokens within 0.05 at 95%." in printed.out
     )
     assert "confirming on 4 new questions" in printed.out
+    print_plan(plan(experiment()))
+    assert "then confirming on 4 new questions" in " ".join(capsys.readouterr().out.split())
     assert "nothing is bought" in printed.out
 
 

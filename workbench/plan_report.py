@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from rich.table import Table
 from rich.text import Text
 
 from workbench.footprint import Estimate
-from workbench.plans import RACED, ModelPlan, Plan, Preparation, Work, amount
+from workbench.plans import RACED, ModelPlan, Plan, Preparation, Work, amount, whole
 from workbench.records import Energy
 from workbench.terminal import err, out
 from workbench.texts import NOT_ESTIMATED, NOT_PRICED
@@ -46,9 +46,15 @@ def print_plan(plan: Plan) -> None:
 
 def plan_rows(plan: Plan) -> list[dict[str, str]]:
     """What a plan takes, a row for each quantity: in words under ``quantity``, then by what it is for, as about (low–high)."""
-    columns: list[tuple[str, Work]] = [("full grid", plan.grid), ("raced, expected", plan.race)]
+    raced = plan.strategy == RACED
+    columns: list[tuple[str, Work]] = [
+        ("full grid", plan.grid),
+        ("raced, expected" if raced else "if raced, expected", plan.race),
+    ]
     if plan.confirmation is not None:
-        columns.append((f"confirming on {plan.test_questions} new questions", plan.confirmation))
+        columns.append(
+            (f"{'' if raced else 'then '}confirming on {plan.test_questions} new questions", plan.confirmation)
+        )
     cells = [(title, _work_cells(work, bought=_bought(plan))) for title, work in columns]
     return [
         {
@@ -84,7 +90,7 @@ def _bought(plan: Plan) -> bool:
 def _work_cells(work: Work, *, bought: bool) -> list[str]:
     joules = None if work.joules is None else estimate_of(work.joules)
     return [
-        range_cell(work.calls),
+        range_cell(work.calls, whole),
         range_cell(work.tokens_in),
         range_cell(work.tokens_out),
         NOT_ESTIMATED if work.seconds is None else seconds_cell(work.seconds),
@@ -99,9 +105,9 @@ def estimate_of(energy: Energy) -> Estimate:
     return Estimate(energy.low, energy.central, energy.high)
 
 
-def range_cell(found: Estimate) -> str:
+def range_cell(found: Estimate, read: Callable[[float], str] = amount) -> str:
     """About so many, and from where to where; one number where the ends are the same."""
-    low, central, high = map(amount, found)
+    low, central, high = map(read, found)
     return central if low == high else f"{central} ({low}–{high})"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -143,6 +143,16 @@ def from_mapping(stored: Mapping[str, Any]) -> Plan:
         raise InputError(f"the stored plan cannot be read: {where}: {problem['msg'].lower()}") from error
 
 
+def amount(value: float) -> str:
+    """A number as people read it, thousands apart."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else significant(value)
+
+
+def whole(value: float) -> str:
+    """A number of things as people read it."""
+    return f"{value:,.0f}"
+
+
 def compare_with_plan(plan: Plan, comparison: Comparison) -> str:
     """One line that holds what a plan expected against what a run's answers took, each as it stands alone.
 
@@ -151,7 +161,7 @@ def compare_with_plan(plan: Plan, comparison: Comparison) -> str:
     """
     asked = [figures for figures in comparison.figures if figures.answers]
     count = sum(figures.answers for figures in asked)
-    parts = [_held("answers", plan.expected.calls, float(count))]
+    parts = [_held("answers", plan.expected.calls, float(count), whole)]
     if all(figures.configuration.id in plan.one_answer for figures in asked):
         each = [(figures.answers, plan.one_answer[figures.configuration.id]) for figures in asked]
         planned = {
@@ -185,18 +195,13 @@ def _taken(comparison: Comparison, unit: str) -> float | None:
     return sum(known) if known and len(known) == asked else None
 
 
-def _held(what: str, planned: Estimate | None, taken: float | None) -> str:
-    told = NOT_MEASURED if taken is None else amount(taken)
+def _held(what: str, planned: Estimate | None, taken: float | None, read: Callable[[float], str] = amount) -> str:
+    told = NOT_MEASURED if taken is None else read(taken)
     if planned is None:
         return f"{what} {NOT_ESTIMATED}, {told}"
-    said = f"{what} {amount(planned.central)} ({amount(planned.low)}–{amount(planned.high)}), {told}"
+    said = f"{what} {read(planned.central)} ({read(planned.low)}–{read(planned.high)}), {told}"
     if taken is None:
         return said
     inside = planned.low <= taken <= planned.high
     off = f"{taken / planned.central - 1:+.0%}" if planned.central else ""
     return f"{said} ({', '.join(filter(None, [off, 'inside' if inside else 'outside']))})"
-
-
-def amount(value: float) -> str:
-    """A number as people read it, thousands apart."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else significant(value)

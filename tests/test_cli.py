@@ -106,6 +106,10 @@ def test_nothing_qualifies_is_exit_code_one(finished: None) -> None:
     assert done.returncode == 1
     assert "Nothing qualifies" in done.stdout
     assert "comes nearest" in done.stdout
+    into = call("recommend", "--limit", "p95_seconds=0.0000001", "--out", "setup.yaml")
+    assert into.returncode == 1
+    assert "setup.yaml is not written: no setup qualifies" in into.stderr
+    assert not Path("setup.yaml").exists()
 
 
 def test_a_budget_is_exit_code_three_and_continues() -> None:

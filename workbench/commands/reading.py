@@ -103,6 +103,8 @@ def recommend(
     if out is not None and found.chosen is not None:
         experiment = with_store.get(comparison.run).experiment
         deliver(lazy("handover").setup_text(found, comparison, experiment), out)
+    elif out is not None:
+        click.echo(f"{out} is not written: no setup qualifies", err=True)
     if certificate_file is None and out is not None:
         if comparison.state in lazy("store").AT_WORK:
             click.echo(f"no certificate is written while run {comparison.run} is {comparison.state}", err=True)

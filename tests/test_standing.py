@@ -13,7 +13,7 @@ from workbench.bundle import opened
 from workbench.recommendation import choose
 from workbench.schema import ANSWERS
 from workbench.showcase import BUNDLE, NAME
-from workbench.standing import Lane, lanes, spent_so_far
+from workbench.standing import Lane, lanes, spent_so_far, tallied
 from workbench.store import Store
 
 RACED = {**EXPERIMENT, "strategy": {"name": "race", "level": "every"}, "goal": {"metric": "token_f1", "margin": 0.1}}
@@ -90,7 +90,8 @@ def test_new_answers_are_read_once_and_dropped_ones_are_forgotten(
 
 def test_what_was_spent_is_what_the_comparison_says(own_folder: Path) -> None:
     store = filled_store(own_folder / "store.db")
-    spent = spent_so_far(store, store.get("demo"))
+    record = store.get("demo")
+    spent = spent_so_far(store, record, tallied(store, record, store.trials(record.id)))
     found = workbench.compare(store=store).spent
     assert spent is not None
     assert found.reading is not None

@@ -21,6 +21,7 @@ class Bars:
     """
 
     def __init__(self, rows: int, questions: int, *, floor: float | None, limits: Mapping[str, float], level: float):
+        self._rows = rows
         self._floor = None if floor is None else _Floor(rows, floor, level, questions)
         self._limits = dict(limits)
         self._late = {name: _Late(rows, _SLOW_SHARE[name], level) for name in limits}
@@ -32,16 +33,17 @@ class Bars:
         for name, limit in self._limits.items():
             self._late[name].add(rows, seconds, limit)
 
-    def met(self, rows: int) -> Flags:
-        """Which of so many rows meet all bars on what was answered so far."""
-        found = np.ones(rows, dtype=bool)
+    @property
+    def met(self) -> Flags:
+        """Which rows meet all bars on what was answered so far."""
+        found = np.ones(self._rows, dtype=bool)
         for each in self._each():
             found &= each.met
         return found
 
     def shown(self, complete: Flags) -> Flags:
         """Which rows are shown to meet all bars; ``complete`` have answered everything."""
-        found = np.ones(len(complete), dtype=bool)
+        found = np.ones(self._rows, dtype=bool)
         for each in self._each():
             found &= np.where(complete, each.met, each.kept.shown)
         return found

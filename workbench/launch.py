@@ -241,7 +241,7 @@ def watch(run: str, *, store: Store | None = None) -> RunProgress:
         total=confirming + sum(trial.total for trial in trials),
         failures=sum(trial.failures for trial in trials),
         seconds=_seconds(store, record),
-        joules=_joules(store, record),
+        joules=_joules(store, record, tallies),
         trials=trials,
         log=_log(files),
     )
@@ -324,6 +324,6 @@ def _seconds(store: Store, record: RunRecord) -> float | None:
     return booked + (time.time() - record.updated if record.state == "running" else 0.0)
 
 
-def _joules(store: Store, record: RunRecord) -> Energy | None:
-    total = spent_so_far(store, record)
+def _joules(store: Store, record: RunRecord, tallies: Sequence[Tally]) -> Energy | None:
+    total = spent_so_far(store, record, tallies)
     return None if total is None else price(total, restore(record.environment["coefficients"]))

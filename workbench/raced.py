@@ -290,10 +290,10 @@ class _Raced:
         )
         if row in state.unpriced:
             return f"its {unit}, or the choice's, are not known{shown}", True
-        if ratio is None and self._cost(row) == 0:
-            return f"no {unit} either, and likely at most the margin better{shown}", False
-        figure = "more" if ratio is None else f"{ratio.mean:.2f}× the" if ratio.mean < 10 else f"{ratio.mean:.0f}× the"
-        times = f"{figure} {unit}"
+        if ratio is None:  # the choice costs nothing
+            times = f"more {unit}" if self._cost(row) else f"no {unit} either"
+        else:
+            times = f"{ratio.mean:.{2 if ratio.mean < 10 else 0}f}× the {unit}"
         if state.settled[row]:
             best = "the best score so far, but " if row == self._reference and row == state.leader else ""
             likely = "likely " if self._terms.level == "screen" else ""

@@ -283,7 +283,7 @@ class Race(ABC):
 
     def _meets_bars(self) -> Flags:
         """For which rows floor and limits hold on what was answered so far."""
-        return ~self._barred & self._bars.met(len(self._barred))
+        return ~self._barred & self._bars.met
 
     def _shown_to_meet_bars(self) -> Flags:
         """For which rows that is shown, or known as everything was asked."""

@@ -21,7 +21,7 @@ from workbench.records import (
     plugin_label,
     plugin_name,
 )
-from workbench.specification import Space
+from workbench.specification import KIND_OF_AXIS, Space
 
 _MOST_POINTS = 100_000  # looking at that many takes seconds; more would look as if nothing happened
 _SAMPLERS = ("top_k", "top_p", "min_p")
@@ -30,14 +30,6 @@ _OF_MODEL = ("prompt", "examples", "example_choice", *DECODING_AXES, *_CONTEXT)
 _CHUNKING = ("chunker", "chunk_tokens", "chunk_overlap")
 _EMBEDDING = ("embedder", "dimensions")
 _INDEX = ("precision", "index")
-_PLUGINS = {
-    "model": "models",
-    "retriever": "retrievers",
-    "embedder": "embedders",
-    "chunker": "chunkers",
-    "rerank": "rerankers",
-    "compress": "compressors",
-}
 _OF_RETRIEVAL = ("min_score", *_EMBEDDING, *_INDEX, *_CHUNKING, "rerank", "rerank_depth", *_CONTEXT)
 
 
@@ -94,7 +86,7 @@ def points(space: Space) -> Points:
 
 def _check_parameters(axes: Mapping[str, Sequence[Any]]) -> None:
     problems: list[str] = []
-    for axis, kind in _PLUGINS.items():
+    for axis, kind in KIND_OF_AXIS.items():
         for choice in axes[axis]:
             try:
                 registry.check_values(kind, choice)
@@ -229,7 +221,7 @@ class _Fingerprints:
             if name not in self._prompts:
                 self._prompts[name] = templates.load(name).digest
             found["prompt"] = self._prompts[name]
-        for axis, kind in _PLUGINS.items():
+        for axis, kind in KIND_OF_AXIS.items():
             if axis != "model" and axis in axes and (version := registry.version(kind, axes[axis])):
                 found[axis] = version
         return found

@@ -152,9 +152,8 @@ def _caught_up(
     return tally.joined(tally_of(unread, questions, split, tally.metrics, tariff))
 
 
-def spent_so_far(store: Store, record: RunRecord) -> Reading | None:
-    """What answers and one-off work of a run took so far, as they ran; ``None`` before anything did."""
-    followed = tallied(store, record, store.trials(record.id))
+def spent_so_far(store: Store, record: RunRecord, followed: Sequence[Tally]) -> Reading | None:
+    """What answers, of which these are the tallies, and one-off work of a run took, as they ran; ``None`` before any did."""
     parts = [sums.spent for tally in followed for sums in (tally.asked, tally.unseen)]
     return total([*parts, *(work.reading for work in store.one_offs(record.id))])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,18 +50,18 @@ def outlook(progress: RunProgress, *, store: Store | None = None) -> Outlook | N
         return None
     tallies = tallied(store, record, store.trials(record.id))
     return Outlook(
-        gauges=tuple(_gauges(progress, store, record)),
+        gauges=tuple(_gauges(progress, store, record, tallies)),
         remaining_seconds=_remaining(progress, tallies) if progress.live else None,
         at_most=plugin_name(record.experiment.get("strategy", "grid")) != "grid",
     )
 
 
-def _gauges(progress: RunProgress, store: Store, record: RunRecord) -> Iterable[Gauge]:
+def _gauges(progress: RunProgress, store: Store, record: RunRecord, tallies: Sequence[Tally]) -> Iterable[Gauge]:
     budget = Budget.model_validate(record.experiment["budget"])
     bounds = {unit: bound for unit, bound in budget if bound is not None}
     if not bounds:
         return
-    spent = spent_so_far(store, record)
+    spent = spent_so_far(store, record, tallies)
     paid = None
     if spent is not None:
         paid = dollars(spent.elsewhere, {model: price(model) for model in spent.elsewhere}) if spent.elsewhere else 0.0

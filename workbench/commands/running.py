@@ -52,7 +52,7 @@ def demo(context: click.Context, store_url: str | None, fresh: bool) -> None:
 @click.argument("experiment")
 @store_option
 @click.option("--name", help="The run's name [the experiment's].")
-@click.option("--fresh", is_flag=True, help="Delete the run of that name and start over.")
+@click.option("--fresh", is_flag=True, help="Start over; the run of that name goes once the new one has an answer.")
 @click.option("--retry-failed", is_flag=True, help="Try again what infrastructure failures took.")
 @click.option(
     "--executor", default="local", show_default=True, help="Where it runs: local, ray, ray:auto, ray:HOST:PORT."
